@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from asyncgg.aws_calls.for_each import for_each
 from asyncgg.cleanup.rules.base import Api, Facts, QueryFailed, SetQuery, ThingDescription
 
 _MAX_CACHED: Final = 100_000
@@ -85,18 +85,11 @@ class RegistryCache:
     async def fetch_things(self, things: Iterable[str]) -> None:
         """Look up things that are not cached, concurrently. Raises `CredentialsError`."""
         missing = [thing for thing in dict.fromkeys(things) if thing not in self._things]
-        pending = iter(missing)
 
-        async def worker() -> None:
-            for thing in pending:
-                self._record(thing, await self._describe(thing))
+        async def fetch(thing: str) -> None:
+            self._record(thing, await self._describe(thing))
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._concurrency, len(missing))):
-                    group.create_task(worker())
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        await for_each(missing, fetch, self._concurrency)
 
     async def any_exists(self, things: Iterable[str]) -> bool:
         """Whether one of these things certainly exists; uncached. Raises `CredentialsError`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -224,12 +224,7 @@ class DecommissionSession:
             self._runner.check_fleet_share(len(allowed))
             self._confirm(len(allowed), "quarantine them", stdin_in_use=stdin_in_use)
             run_async(book.put_meta(confirmed=1))
-        run = self._runner.run(book, stage, lambda run: run.switch(allowed, options.allow_shared))
-        stopped = (
-            None
-            if run.reason
-            else AssociationChanger(self._runner.remaining_context, self.arguments, book, stage).run()
-        )
+        run, stopped = self._switch(book, stage, allowed, options.allow_shared)
         was_finished = before["quarantined_at"] and not (before["devices"]["pending"] or before["devices"]["failed"])
         if not (run.reason or was_finished or summarize(book, stage)["devices"]["pending"]):
             run_async(book.put_meta(quarantined_at=repr(time.time())))
@@ -237,13 +232,17 @@ class DecommissionSession:
 
     def _release(self, book: DecommissionJournal, names: Sequence[str]) -> int:
         run_async(book.put_meta(stage=Stage.RELEASE))
-        run = self._runner.run(book, Stage.RELEASE, lambda run: run.switch(names))
-        stopped = (
-            None
-            if run.reason
-            else AssociationChanger(self._runner.remaining_context, self.arguments, book, Stage.RELEASE).run()
-        )
+        run, stopped = self._switch(book, Stage.RELEASE, names)
         return self._finish(book, Stage.RELEASE, run, stopped)
+
+    def _switch(
+        self, book: DecommissionJournal, stage: Stage, names: Sequence[str], allow_shared: Collection[str] = ()
+    ) -> tuple[StageRun, RunResult | None]:
+        """Switch the certificates of devices, then change their associations; how the latter stopped early, if so."""
+        run = self._runner.run(book, stage, lambda run: run.switch(names, allow_shared))
+        if run.reason:
+            return run, None
+        return run, AssociationChanger(self._runner.remaining_context, self.arguments, book, stage).run()
 
     def _delete(self, book: DecommissionJournal, names: Sequence[str]) -> int:
         stage, options, steps = Stage.DELETE, self._guard_options(book), book.steps()

@@ -16,6 +16,7 @@ from asyncgg.decommission.model import Stage
 from asyncgg.decommission.progress import StageProgress
 from asyncgg.decommission.quotas import (
     DEFAULT_QUOTAS,
+    GET_CORE_DEVICE,
     StageCost,
     advise,
     delete_requests,
@@ -46,6 +47,7 @@ class IotQuotas:
     """The quotas of all operations in requests per second, and the share of them to use."""
 
     rates: Mapping[str, float]
+    """Of AWS IoT."""
     share: float
     core_device_rate: float
     """Of GetCoreDevice, within the share."""
@@ -55,7 +57,7 @@ class IotQuotas:
     @property
     def usable(self) -> dict[str, float]:
         """The rates to send at."""
-        return {name: rate * self.share for name, rate in self.rates.items()}
+        return {name: rate * self.share for name, rate in self.rates.items()} | {GET_CORE_DEVICE: self.core_device_rate}
 
 
 def load_quotas(context: CommandContext, entries: tuple[str, ...], region: str) -> IotQuotas:
@@ -72,12 +74,14 @@ def load_quotas(context: CommandContext, entries: tuple[str, ...], region: str) 
 def plan_document(book: DecommissionJournal, quotas: IotQuotas, *, reason: str = "") -> dict[str, Any]:
     """The plan as JSON; `reason` says why its questions stopped early."""
     summary = summarize(book, Stage.QUARANTINE, reason=reason)
-    facts = book.devices()
-    certificates = summary["certificates"]
-    costs = _costs(
-        summary["devices"]["total"], summary["devices"]["total"] - summary["devices"]["refused"], certificates
-    )
-    rates = {**quotas.usable, "GetCoreDevice": quotas.core_device_rate}
+    facts, counts, certificates = book.devices(), summary["devices"], summary["certificates"]
+    allowed = counts["total"] - counts["refused"]
+    costs = {
+        "plan": plan_requests(counts["total"], certificates),
+        "quarantine": quarantine_requests(allowed, certificates),
+        "delete": delete_requests(allowed, certificates),
+    }
+    rates = quotas.usable
     stages = {name: stage_cost(requests, rates) for name, requests in costs.items()}
     cores = {core for device in facts.values() for core in device.cores}
     return summary | {
@@ -89,14 +93,6 @@ def plan_document(book: DecommissionJournal, quotas: IotQuotas, *, reason: str =
         "stages": {name: _cost_to_dict(cost) for name, cost in stages.items()},
         "advice": {name: found for name, cost in stages.items() if (found := _advice(cost, rates, quotas.share))},
         "quotas": {"source": quotas.source, **quotas.rates},
-    }
-
-
-def _costs(devices: int, allowed: int, certificates: int) -> dict[str, dict[str, int]]:
-    return {
-        "plan": plan_requests(devices, certificates),
-        "quarantine": quarantine_requests(allowed, certificates),
-        "delete": delete_requests(allowed, certificates),
     }
 
 
@@ -145,8 +141,7 @@ def plan_lines(document: Mapping[str, Any], quotas: IotQuotas) -> list[str]:
 
 def _format_cost(stage: Mapping[str, Any], quotas: IotQuotas) -> str:
     total = sum(stage["requests"].values())
-    rates = {**quotas.usable, "GetCoreDevice": quotas.core_device_rate}
-    slowest = _by_rate({name: rates[name] for name in stage["slowest"]}, "at")
+    slowest = _by_rate({name: quotas.usable[name] for name in stage["slowest"]}, "at")
     return f"{format_count(total, 'request')}, {format_duration(stage['seconds'])}: decided by {slowest}"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,7 @@ from asyncgg.cli.context import CommandContext
 from asyncgg.cli.decommission_plan import STAGE_VIEW, IotQuotas, load_quotas
 from asyncgg.cli.progress import ProgressDisplay
 from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
-from asyncgg.decommission.control_plane import IotControlPlane, open_control_plane
+from asyncgg.decommission.control_plane import open_control_plane
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import Stage
 from asyncgg.decommission.options import DecommissionOptions
@@ -64,11 +63,11 @@ class StageRunner:
         limits = StageLimits(canary=self._options.canary, abort_at=settings.abort_at, abort_after=settings.abort_after)
         display = ProgressDisplay(self._context.console, view=STAGE_VIEW)
         with_shadows = with_shadows and not self._options.skip_shadows
-        quotas, is_started = self.quotas, False
+        connection, rates, is_started = self._context.connection, self.quotas.usable, False
 
         async def with_plane(supervision: Supervision) -> StageRun:
             nonlocal is_started
-            async with self._open_plane(quotas, with_shadows=with_shadows) as plane:
+            async with open_control_plane(connection, rates, with_shadows=with_shadows) as plane:
                 run = StageRun(book, stage, plane, limits)
                 supervision.stop = run.stop
                 display.watch(run)
@@ -98,18 +97,11 @@ class StageRunner:
         percent = self._options.max_percent
         if percent is None or not count:
             return
-        quotas = self.quotas
+        rates = self.quotas.usable
 
         async def has_enough(minimum: int) -> bool:
-            async with self._open_plane(quotas) as plane:
+            async with open_control_plane(self._context.connection, rates) as plane:
                 return await plane.fleet_has(minimum)
 
         if not run_async(has_enough(-int(-count * 100 // percent))):
             raise GuardError(f"{count:,} devices are more than {percent:g} % of the fleet (--max-percent)")
-
-    def _open_plane(
-        self, quotas: IotQuotas, *, with_shadows: bool = False
-    ) -> AbstractAsyncContextManager[IotControlPlane]:
-        return open_control_plane(
-            self._context.connection, quotas.usable, core_device_rate=quotas.core_device_rate, with_shadows=with_shadows
-        )

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
-
 from asyncgg.aws_calls.operation import AwsCallError
 from asyncgg.decommission.control_plane import IotControlPlane, certificate_id, is_certificate
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts
 from asyncgg.decommission.shared_tasks import SharedTasks
-
-MAX_DEVICES_AT_ONCE: Final = 64
-"""Devices that are worked on at the same time, more at a deletion: few are half-done after a stop, which comes soon."""
 
 
 class FactCollector:
@@ -62,29 +55,3 @@ class FactCollector:
 
     async def _certificate(self, arn: str) -> CertificateFacts:
         return await self._certificates.get(arn, lambda: self._plane.certificate_facts(arn))
-
-
-async def for_each(
-    names: Iterable[str],
-    work: Callable[[str], Awaitable[object]],
-    is_stopped: Callable[[], bool],
-    at_once: int = MAX_DEVICES_AT_ONCE,
-) -> None:
-    """Do `work` for each name in order, `at_once` at the same time; none begins once `is_stopped`.
-
-    Raises the first error of `work`, after the others were cancelled.
-    """
-    waiting = iter(names)
-
-    async def worker() -> None:
-        for name in waiting:
-            if is_stopped():
-                return
-            await work(name)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(at_once):
-                group.create_task(worker())
-    except BaseExceptionGroup as errors:  # one error for the user, also if several workers met it
-        raise errors.exceptions[0] from None

@@ -13,6 +13,7 @@ from typing import Any, Final
 from asyncgg.aws_calls.client import RateLimitedClient, open_json_client
 from asyncgg.aws_calls.operation import AwsCallError, RenewableCredentials, request_id
 from asyncgg.decommission.model import CertificateFacts
+from asyncgg.decommission.quotas import GET_CORE_DEVICE
 from asyncgg.decommission.shadow_service import ShadowService, open_shadow_service
 from asyncgg.transport.config import ConnectionConfig, other_service_endpoint, resolve_endpoint
 from asyncgg.transport.session import SERVICE
@@ -40,18 +41,17 @@ class IotControlPlane:
         self,
         client: Any,
         greengrass: Any,
-        quotas: Mapping[str, float],
+        rates: Mapping[str, float],
         *,
-        core_device_rate: float,
         credentials: RenewableCredentials | None = None,
         timeout: float = 60.0,
         shadows: ShadowService | None = None,
     ) -> None:
-        self.rates: Final = {**quotas, "GetCoreDevice": core_device_rate}
+        self.rates: Final = rates
         """Requests per second by operation."""
         self._iot = RateLimitedClient(
             client,
-            quotas,
+            {name: rate for name, rate in rates.items() if name != GET_CORE_DEVICE},
             denied_advice="allow iot:{}",
             credentials=credentials,
             timeout=timeout,
@@ -60,7 +60,7 @@ class IotControlPlane:
         )
         self._greengrass = RateLimitedClient(
             greengrass,
-            {"GetCoreDevice": core_device_rate},
+            {GET_CORE_DEVICE: rates[GET_CORE_DEVICE]},
             denied_advice="allow greengrass:{}",
             credentials=credentials,
             timeout=timeout,
@@ -116,7 +116,7 @@ class IotControlPlane:
 
     async def is_core_device(self, thing: str) -> bool:
         """Whether Greengrass has a core device of this name; only its own 404 means no."""
-        return await self._greengrass.find("GetCoreDevice", coreDeviceThingName=thing) is not None
+        return await self._greengrass.find(GET_CORE_DEVICE, coreDeviceThingName=thing) is not None
 
     async def connectivity(self, thing: str) -> tuple[float | None, bool]:
         """When the connection to AWS IoT Core last changed (infinity: connected), and whether that is known.
@@ -249,12 +249,11 @@ def unix_time(value: Any) -> float | None:
 
 @asynccontextmanager
 async def open_control_plane(
-    connection: ConnectionConfig, quotas: Mapping[str, float], *, core_device_rate: float, with_shadows: bool = False
+    connection: ConnectionConfig, rates: Mapping[str, float], *, with_shadows: bool = False
 ) -> AsyncIterator[IotControlPlane]:
     """Open the clients of AWS IoT, of Greengrass and perhaps of the shadows for the block.
 
-    `core_device_rate`: requests per second of the quota of Greengrass. Raises `UsageError` as
-    `resolve_endpoint`, and `CredentialsError` if no credentials were found.
+    Raises `UsageError` as `resolve_endpoint`, and `CredentialsError` if no credentials were found.
     """
     async with AsyncExitStack() as stack:
         url, endpoint = other_service_endpoint(connection, "iot"), resolve_endpoint(connection)
@@ -266,8 +265,7 @@ async def open_control_plane(
         yield IotControlPlane(
             client,
             greengrass,
-            quotas,
-            core_device_rate=core_device_rate,
+            rates,
             credentials=credentials,
             timeout=connection.request_timeout,
             shadows=shadows,

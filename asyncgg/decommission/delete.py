@@ -9,13 +9,14 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from asyncgg.aws_calls.operation import AwsCallError
-from asyncgg.decommission.collect import MAX_DEVICES_AT_ONCE
 from asyncgg.decommission.control_plane import certificate_id, is_certificate
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, RefusalReason, Stage
 from asyncgg.decommission.quarantine import UPDATE, is_as_quarantined, require_same_thing
 from asyncgg.decommission.shadows import ShadowSaver
 from asyncgg.decommission.steps import StepRecorder, refused, wait_until
 
+MAX_DEVICES_AT_ONCE: Final = 64
+"""Devices that are worked on at the same time, more at a deletion: few are half-done after a stop, which comes soon."""
 DELETE_THING: Final = "DeleteThing"
 DELETE_CERTIFICATE: Final = "DeleteCertificate"
 _FIRST_LOOK: Final = 5.0

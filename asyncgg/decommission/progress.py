@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-
-class CountedOperation(Protocol):
-    """The counters of an operation of AWS; `RateLimitedOperation` implements it."""
-
-    sent: int
-    throttled: int
+if TYPE_CHECKING:
+    from asyncgg.aws_calls.operation import RateLimitedOperation
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ class StageProgress:
 class StageMeter:
     """Counts the devices of one part of a stage."""
 
-    def __init__(self, operations: Mapping[str, CountedOperation], clock: Callable[[], float]) -> None:
+    def __init__(self, operations: Mapping[str, RateLimitedOperation], clock: Callable[[], float]) -> None:
         self._operations, self._clock = operations, clock
         self.start("", 0)
 

@@ -36,10 +36,9 @@ DEFAULT_QUOTAS: Final[Mapping[str, float]] = MappingProxyType(
     }
 )
 """Requests per second of an account and Region."""
-
+GET_CORE_DEVICE: Final = "GetCoreDevice"
+"""The only operation of AWS IoT Greengrass; its quota is one of the settings."""
 MAX_QUOTA: Final = 100_000.0
-
-
 _MAX_RAISE: Final = 5.0
 """The highest multiple of a quota that is advised."""
 
@@ -106,7 +105,7 @@ def plan_requests(devices: int, certificates: int) -> dict[str, int]:
     """The requests of the questions, for lists of one page."""
     return {
         "DescribeThing": devices,
-        "GetCoreDevice": devices,
+        GET_CORE_DEVICE: devices,
         "ListThingPrincipals": devices,
         "ListThingGroupsForThing": devices,
         "SearchIndex": devices,

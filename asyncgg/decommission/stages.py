@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from asyncgg.aws_calls.for_each import for_each
 from asyncgg.aws_calls.operation import AwsCallError
-from asyncgg.decommission.collect import MAX_DEVICES_AT_ONCE, FactCollector, for_each
+from asyncgg.decommission.collect import FactCollector
 from asyncgg.decommission.control_plane import IotControlPlane
-from asyncgg.decommission.delete import DeviceDeleter, devices_to_delete_at_once
+from asyncgg.decommission.delete import MAX_DEVICES_AT_ONCE, DeviceDeleter, devices_to_delete_at_once
 from asyncgg.decommission.guards import GuardOptions, Refusal, refuse
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Stage, StepState
@@ -69,66 +70,85 @@ class StageRun:
 
     async def collect(self, options: GuardOptions) -> None:
         """Ask for the facts of all devices that have none, then save who is refused."""
-        collector = FactCollector(self.plane, with_connectivity=options.connected_within > 0)
 
-        async def query(name: str) -> None:
-            facts, certificates = await collector.collect(name)
+        async def save(facts: DeviceFacts, certificates: Mapping[str, CertificateFacts]) -> None:
             await self._journal.put_certificates(certificates)
             await self._journal.put_facts(facts)
-            self._meter.finished += 1
 
         known = self._journal.devices()
         unknown = [name for name in self._journal.names() if name not in known]
-        self._meter.start("asked about", len(unknown))
-        await for_each(unknown, query, self._is_stopped)
-        if not self._recorder.is_stopped:
+        await self._collect("asked about", unknown, options, save)
+        if not self._is_stopped():
             refusals = refuse(self._journal.devices(), self._journal.certificates(), options)
             await self._journal.put_refusals(self._stage, refusals)
 
     async def check_again(self, names: Sequence[str], options: GuardOptions, associated: Collection[str]) -> None:
         """Ask for the facts of quarantined devices again, and save who is refused at `delete`.
 
-        `associated` are the things that are still associated with a core.
+        `associated` are the things that are still associated with a core. Everything is asked again: a
+        deletion cannot be undone, and by default the answers from before the quarantine are a day old.
         """
-        collector = FactCollector(self.plane, with_connectivity=options.connected_within > 0)
         before, devices = self._journal.devices(), {}
         certificates: dict[str, CertificateFacts] = {}
+
+        async def save(facts: DeviceFacts, found: Mapping[str, CertificateFacts]) -> None:
+            devices[facts.name] = facts
+            certificates.update(found)
+
         # A device with a step of this stage is half deleted: its steps say how to go on.
         fresh = [name for name in names if not self._is_started(name, before[name])]
-
-        async def query(name: str) -> None:
-            devices[name], found = await collector.collect(name)
-            certificates.update(found)
-            self._meter.finished += 1
-
-        self._meter.start("checked again", len(fresh))
-        await for_each(fresh, query, self._is_stopped)
+        await self._collect("checked again", fresh, options, save)
+        if self._is_stopped():
+            return
         started = frozenset(names) - frozenset(fresh)
         options = replace(options, allow_shared=options.allow_shared | self._shared_with(started, certificates))
         refusals = refuse(devices, certificates, options)
-        for name, facts in devices.items():
-            if name not in refusals and (refusal := _changed(before[name], facts) or _associated(name, associated)):
-                refusals[name] = refusal
-            elif name not in refusals and (changed := self._not_quarantined(facts, certificates)):
-                refusals[name] = Refusal(RefusalReason.CHANGED, changed)
-        registers: dict[str, bool] = {"": False}  # by CA: thousands of certificates have one
         for name in devices.keys() - refusals.keys():
+            if refusal := self._refuse_changed(before[name], devices[name], certificates):
+                refusals[name] = refusal
+            elif name in associated:
+                refusals[name] = Refusal(RefusalReason.ASSOCIATED)
+        allowed = devices.keys() - refusals.keys()
+        cas = {certificates[id_].ca_id for name in allowed for id_ in devices[name].certificates} - {""}
+        registering = {ca for ca in sorted(cas) if await self._auto_registers(ca)}
+        for name in allowed:
             for id_ in devices[name].certificates:
-                ca = certificates[id_].ca_id
-                if ca not in registers:
-                    registers[ca] = await self._auto_registers(ca)
-                if registers[ca]:
+                if (ca := certificates[id_].ca_id) in registering:
                     refusals[name] = Refusal(RefusalReason.AUTO_REGISTRATION, f"{id_}: CA {ca}")
         await self._journal.put_refusals(self._stage, refusals)
 
-    def _not_quarantined(self, facts: DeviceFacts, certificates: Mapping[str, CertificateFacts]) -> str:
-        """Which certificate is not as the quarantine left it; empty if all are."""
-        for id_ in facts.certificates:
-            written = self._recorder.step(id_, UPDATE, Stage.QUARANTINE)
-            now = certificates[id_]
-            if not is_as_quarantined(written, now.status, now.modified_at):
-                return f"{id_}: changed by others, now {now.status}"
-        return ""
+    async def _collect(
+        self,
+        activity: str,
+        names: Sequence[str],
+        options: GuardOptions,
+        save: Callable[[DeviceFacts, Mapping[str, CertificateFacts]], Awaitable[None]],
+    ) -> None:
+        collector = FactCollector(self.plane, with_connectivity=options.connected_within > 0)
+
+        async def query(name: str) -> None:
+            await save(*await collector.collect(name))
+            self._meter.finished += 1
+
+        self._meter.start(activity, len(names))
+        await for_each(names, query, MAX_DEVICES_AT_ONCE, self._is_stopped)
+
+    def _refuse_changed(
+        self, before: DeviceFacts, now: DeviceFacts, certificates: Mapping[str, CertificateFacts]
+    ) -> Refusal | None:
+        """Refuse a device that is not as the quarantine left it; None if it is."""
+        if now.thing_id != before.thing_id:
+            return Refusal(RefusalReason.RECREATED)
+        if set(now.certificates) != set(before.certificates):
+            return Refusal(RefusalReason.CHANGED, "it has other certificates")
+        if (now.thing_type, now.attributes) != (before.thing_type, before.attributes):
+            return Refusal(RefusalReason.CHANGED, "its type or attributes were changed")
+        for certificate in map(certificates.__getitem__, now.certificates):
+            written = self._recorder.step(certificate.id, UPDATE, Stage.QUARANTINE)
+            if not is_as_quarantined(written, certificate.status, certificate.modified_at):
+                detail = f"{certificate.id}: changed by others, now {certificate.status}"
+                return Refusal(RefusalReason.CHANGED, detail)
+        return None
 
     def _shared_with(self, started: frozenset[str], certificates: Mapping[str, CertificateFacts]) -> frozenset[str]:
         """Certificates whose other things are devices that this stage already deletes."""
@@ -193,10 +213,10 @@ class StageRun:
         pending = [name for name in names if not self._recorder.is_done(name, DEVICE)]
         self._meter.start(activity, len(pending))
         canary = pending[: self._limits.canary]
-        await for_each(canary, attempt, self._is_stopped)
+        await for_each(canary, attempt, at_once, self._is_stopped)
         if canary and any(not self._recorder.is_done(name, DEVICE) for name in canary):
             self._abort("the canary did not succeed")
-        await for_each(pending[len(canary) :], attempt, self._is_stopped, at_once)
+        await for_each(pending[len(canary) :], attempt, at_once, self._is_stopped)
 
     async def _fail(self, name: str, code: str, message: str) -> None:
         self._meter.failed += 1
@@ -216,17 +236,3 @@ class StageRun:
 
     def _is_stopped(self) -> bool:
         return self._recorder.is_stopped
-
-
-def _changed(before: DeviceFacts, now: DeviceFacts) -> Refusal | None:
-    if now.thing_id != before.thing_id:
-        return Refusal(RefusalReason.RECREATED)
-    if set(now.certificates) != set(before.certificates):
-        return Refusal(RefusalReason.CHANGED, "it has other certificates")
-    if (now.thing_type, now.attributes) != (before.thing_type, before.attributes):
-        return Refusal(RefusalReason.CHANGED, "its type or attributes were changed")
-    return None
-
-
-def _associated(name: str, associated: Collection[str]) -> Refusal | None:
-    return Refusal(RefusalReason.ASSOCIATED) if name in associated else None

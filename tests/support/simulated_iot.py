@@ -16,7 +16,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
 from asyncgg.decommission.control_plane import IotControlPlane
-from asyncgg.decommission.quotas import DEFAULT_QUOTAS
+from asyncgg.decommission.quotas import DEFAULT_QUOTAS, GET_CORE_DEVICE
 from asyncgg.simulator import FleetSpec, Request, Response
 from asyncgg.simulator.iot_call import route_iot
 from tests.support.simulator import make_service
@@ -88,7 +88,7 @@ class CrashingIot:
     def control_plane(self) -> IotControlPlane:
         """A control plane that calls the service."""
         iot, greengrass = (InProcessClient(name, self.handle) for name in ("iot", "greengrassv2"))
-        return IotControlPlane(iot, greengrass, dict.fromkeys(DEFAULT_QUOTAS, 1000.0), core_device_rate=1000.0)
+        return IotControlPlane(iot, greengrass, dict.fromkeys([*DEFAULT_QUOTAS, GET_CORE_DEVICE], 1000.0))
 
     def handle(self, request: Request) -> Response:
         """Answer a request. Raises `CrashError` at the chosen write."""

@@ -7,8 +7,8 @@ import gc
 
 import pytest
 
-from asyncgg.decommission.collect import MAX_DEVICES_AT_ONCE, for_each
-from asyncgg.decommission.delete import devices_to_delete_at_once
+from asyncgg.aws_calls.for_each import for_each
+from asyncgg.decommission.delete import MAX_DEVICES_AT_ONCE, devices_to_delete_at_once
 from asyncgg.decommission.shared_tasks import SharedTasks
 from asyncgg.errors import CredentialsError
 
@@ -24,7 +24,7 @@ async def test_for_each_raises_the_error_itself() -> None:
         raise CredentialsError(name)
 
     with pytest.raises(CredentialsError):
-        await for_each(map(str, range(100)), fail, lambda: False)
+        await for_each(map(str, range(100)), fail, 10)
 
 
 @pytest.mark.asyncio
@@ -40,10 +40,10 @@ async def test_for_each_is_bounded_and_stops() -> None:
         running -= 1
         done += 1
 
-    await for_each(map(str, range(1_000)), work, lambda: done >= 100)
-    assert most == MAX_DEVICES_AT_ONCE
+    await for_each(map(str, range(1_000)), work, 64, lambda: done >= 100)
+    assert most == 64
     assert running == 0
-    assert 100 <= done < 100 + 2 * MAX_DEVICES_AT_ONCE
+    assert 100 <= done < 100 + 2 * 64
 
 
 @pytest.mark.asyncio

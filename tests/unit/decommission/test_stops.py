@@ -121,3 +121,17 @@ async def test_failures_stop_the_quarantine(tmp_path: Path) -> None:
         iot.service.set_faults(["500@UpdateCertificate=100%"])
         run = await quarantine(journal, iot, StageLimits(canary=0, abort_at=25.0, abort_after=1))
     assert (run.state, run.reason.partition(" of ")[0]) == (RunState.ABORTED, "1")
+
+
+async def test_a_stop_during_the_check_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether other things use a certificate is known only once all devices were asked about."""
+    monkeypatch.setattr("asyncgg.decommission.stages.MAX_DEVICES_AT_ONCE", 1)
+    iot = OperatedIot()
+    iot.registry.attach("d0", certificate_id_of("d3"))
+    with DecommissionJournal.create(tmp_path / "j", LISTED) as journal:
+        await quarantine(journal, iot)
+        run = StageRun(journal, Stage.DELETE, iot.control_plane())
+        iot.others["DescribeThing"] = lambda: run.stop("stopped")
+        await run.check_again(LISTED, OPTIONS, ())
+        assert (run.progress().finished, run.reason) == (1, "stopped")
+        assert journal.refusals(Stage.DELETE) == {}
