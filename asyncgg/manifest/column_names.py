@@ -29,18 +29,15 @@ def is_available() -> bool:
     return True
 
 
-def split_columns(data: bytes, delimiter: bytes, columns: Columns) -> NameColumns | None:
-    """The names of lines that each have exactly `columns.count` cells, in UTF-8 and without quotes.
-
-    Returns None if a name is not valid or is the name of a column.
-    """
+def split_names(data: bytes, delimiter: bytes, columns: Columns) -> tuple[Any, Any]:
+    """The cores and things of lines that each have exactly `columns.count` cells, in UTF-8 and without quotes."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     text = pa.array([data.replace(b"\n", delimiter)[:-1]], pa.string())
     cells = pc.split_pattern(text, delimiter.decode()).values
     rows = pa.FixedSizeListArray.from_arrays(cells, columns.count)
-    return valid_columns(pc.list_element(rows, columns.core), pc.list_element(rows, columns.thing))
+    return pc.list_element(rows, columns.core), pc.list_element(rows, columns.thing)
 
 
 def valid_columns(cores: Any, things: Any) -> NameColumns | None:

@@ -1,14 +1,15 @@
 """Parses CSV manifests."""
 
-# A block of plain lines is split as a whole. Another one is cut into parts, and these into small
-# parts, so that a bad row costs little: each is split as a whole, or by one regular expression, or
-# goes row by row through the csv module. All ways give the same rows (test_csv_format_invariants.py).
+# A block of plain lines is split as a whole. In another one a regular expression finds the runs of
+# plain lines, and each other row goes through the csv module. If that row is valid, it is written as a
+# plain line, so that the rows keep their order. All ways give the same rows (test_csv_format_invariants.py).
 
 from __future__ import annotations
 
 import csv
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final
 
 from asyncgg.errors import ManifestError
@@ -23,14 +24,7 @@ from asyncgg.manifest.rows import (
     normalize_header,
     printable,
 )
-from asyncgg.manifest.sources import BOM, MAX_LINE, SEPARATOR_LINE, Block, blocks, parts
-from asyncgg.name_columns import NameColumns
-
-_PART_SIZE: Final = 16 * 1024
-"""Bytes of a part, some hundred rows."""
-
-_SMALL_PART_SIZE: Final = 1024
-"""Bytes of a part of a part with a bad row, so that some dozen rows go row by row."""
+from asyncgg.manifest.sources import MAX_LINE, SEPARATOR_LINE, Block, blocks
 
 _BLANKS: Final = " \t\xa0"
 _UNCLOSED_REASON: Final = "has an unclosed quote"
@@ -53,7 +47,7 @@ def csv_chunks(name: str, read: Callable[[int], bytes]) -> Iterator[Chunk]:
                 continue
             parser = _parse_header(name, block)
             block = _after_header(block)
-        yield from parser.feed(block)
+        yield parser.feed(block)
     if parser is not None:
         yield parser.finish()
 
@@ -115,7 +109,7 @@ class _CsvParser:
         self._header = list(map(normalize_header, header))
         self._delimiter = delimiter
         self._plain = PlainLines(columns, delimiter)
-        self._pending_lines: list[bytes] = []
+        self._pending = ""
         self._pending_line_number = 0
         # Up to this line each row is one line: the quote in front of them was a stray one.
         self._single_line_until = 0
@@ -123,7 +117,7 @@ class _CsvParser:
         blank = "[ ]+" if delimiter == "\t" else "[ \\t]+"
         self._blank_after_quote = re.compile(f'"{blank}(?=[{re.escape(delimiter)}\\r\\n]|\\Z)')
 
-    def feed(self, block: Block) -> Iterator[Chunk]:
+    def feed(self, block: Block) -> Chunk:
         """Parse one block."""
         is_small = self._size < column_names.MIN_SIZE
         self._size += len(block.data)
@@ -132,102 +126,92 @@ class _CsvParser:
         if block.too_long:
             chunk = self.finish()
             chunk.bad.append(BadRow(self._name, block.first_line, _TOO_LONG_REASON, printable(block.data)))
-            yield chunk
-        elif (pairs := self._split(block)) is not None:
-            yield Chunk(good=pairs)
-        else:
-            for part in parts(block, _PART_SIZE):
-                yield from self._feed_part(part)
-
-    def _split(self, block: Block) -> list[tuple[str, str]] | NameColumns | None:
-        """The pairs of a block of plain lines that does not continue a row, else None."""
-        return None if self._pending_lines else self._plain.split(block.data)
-
-    def _match(self, block: Block) -> list[tuple[str, str]] | None:
-        return None if self._pending_lines else self._plain.match(block.data)
-
-    def _feed_part(self, part: Block) -> Iterator[Chunk]:
-        if (pairs := self._split(part)) is None and (pairs := self._match(part)) is None:
-            for small_part in parts(part, _SMALL_PART_SIZE):
-                pairs = self._split(small_part)
-                yield self._parse_part(small_part) if pairs is None else Chunk(good=pairs)
-        else:
-            yield Chunk(good=pairs)
-
-    def _parse_part(self, block: Block) -> Chunk:
-        lines = block.data.split(b"\n")
-        lines.pop()  # empty: the block ends with a line feed
-        first = block.first_line
-        if self._pending_lines:
-            lines, first, self._pending_lines = self._pending_lines + lines, self._pending_line_number, []
-        return self._parse_block(first, lines, last=False)
+            return chunk
+        if self._pending:
+            text, self._pending = self._pending + _decode(block.data), ""
+            return self._parse(self._pending_line_number, text)
+        if (pairs := self._plain.split(block.data)) is not None:
+            return Chunk(good=pairs)
+        return self._parse(block.first_line, _decode(block.data))
 
     def finish(self) -> Chunk:
         """Parse the pending lines at the end of the file."""
-        lines, self._pending_lines = self._pending_lines, []
-        return self._parse_block(self._pending_line_number, lines, last=True)
+        text, self._pending = self._pending, ""
+        return self._parse(self._pending_line_number, text, last=True)
 
-    def _parse_block(self, first: int, lines: list[bytes], *, last: bool) -> Chunk:
-        chunk = Chunk()
-        index = 0
-        while index < len(lines):
-            line = lines[index]
-            if len(line) > MAX_LINE:
-                self._reject(chunk, first + index, _TOO_LONG_REASON, line)
-            elif line.strip(b" \t\r"):
+    def _parse(self, number: int, text: str, *, last: bool = False) -> Chunk:
+        """Parse the lines of `text`, the first of which has the given number."""
+        plain: list[str] = []
+        bad: list[BadRow] = []
+        headers: list[int] = []
+        start = 0
+        while start < len(text):
+            end = self._plain.end_of_run(text, start)
+            if end > start:
+                plain.append(text[start:end])
+            else:
+                row = Chunk()
                 try:
-                    line_count = self._parse_row(chunk, first + index, lines, index, last=last)
+                    end = self._parse_row(row, number, text, start, last=last)
                 except _RowContinues:
-                    self._pending_lines, self._pending_line_number = lines[index:], first + index
+                    self._pending, self._pending_line_number = text[start:], number
                     break
-                index += line_count
-                continue
-            index += 1
-        return chunk
+                plain += [self._plain.format(*pair) for pair in row.good]
+                bad += row.bad
+                headers += row.headers
+            number += text.count("\n", start, end)
+            start = end
+        return Chunk(self._plain.parse("".join(plain)), bad, headers)
 
-    def _parse_row(self, chunk: Chunk, number: int, lines: list[bytes], index: int, *, last: bool) -> int:
-        """Parse the row at `lines[index]` into `chunk`; returns the number of its lines."""
-        lines[index] = lines[index].removeprefix(BOM)
-        if (pair := self._plain.match_line(lines[index])) is not None:
-            chunk.add_pair(pair)
-            return 1
-        if SEPARATOR_LINE.match(lines[index]):
-            return 1
-        line_count = 0
+    def _parse_row(self, result: Chunk, number: int, text: str, start: int, *, last: bool) -> int:
+        """Parse the row that begins at `start` into `result`; returns where it ends."""
+        end = text.index("\n", start) + 1
+        line = text[start:end]
+        raw = _encode(line)
+        if len(raw) > MAX_LINE:
+            self._reject(result, number, _TOO_LONG_REASON, raw)
+            return end
+        if not raw.strip(b" \t\r"):
+            return end
+        line = line.removeprefix("\ufeff")
+        if SEPARATOR_LINE.match(_encode(line)):
+            return end
+        is_single_line = number <= self._single_line_until
+        lines: list[str] = []
 
         def row_lines() -> Iterator[str]:
-            nonlocal line_count
             size = 0
-            for line in lines[index : index + 1] if number <= self._single_line_until else _lines_from(lines, index):
-                size += len(line) + 1
-                if line_count and size > MAX_LINE:
+            for row_line in (line,) if is_single_line else chain((line,), _lines_from(text, end)):
+                size += len(row_line.encode("utf-8", "surrogateescape"))
+                if lines and size > MAX_LINE:
                     raise _UnclosedQuote
-                line_count += 1
-                yield line.decode("utf-8", "surrogateescape") + "\n"
-            if number <= self._single_line_until or last:
+                lines.append(row_line)
+                yield row_line
+            if is_single_line or last:
                 raise _UnclosedQuote
             raise _RowContinues
 
         fields, reason = self._split_fields(row_lines())
         if fields is not None:
-            raw = b"\n".join(lines[index : index + line_count])
+            raw = _encode("".join(lines))
             reason = self._row_problem(raw, fields)
             if reason is None:
                 core, thing = (fields[index].strip(_BLANKS) for index in (self._columns.core, self._columns.thing))
-                reason = chunk.add_row(number, core, thing)
+                reason = result.add_row(number, core, thing)
+            row_end = end + sum(map(len, lines[1:]))
             if reason is None:
-                return line_count
-            if line_count == 1 or not self._has_line_break(fields):
-                self._reject(chunk, number, reason, raw)
-                return line_count
+                return row_end
+            if len(lines) == 1 or not self._has_line_break(fields):
+                self._reject(result, number, reason, raw)
+                return row_end
             reason = "has a line break in a quoted name"
         # A stray quote: only its own line is bad. The lines it swallowed are parsed again.
-        self._single_line_until = max(self._single_line_until, number + line_count - 1)
-        if fields is None and line_count == 1 and (cleaned := self._strip_after_quotes(lines[index])) is not None:
-            lines[index] = cleaned
-            return 0
-        self._reject(chunk, number, reason or _UNCLOSED_REASON, lines[index])
-        return 1
+        self._single_line_until = max(self._single_line_until, number + len(lines) - 1)
+        if fields is None and len(lines) == 1 and (cleaned := self._blank_after_quote.sub('"', line)) != line:
+            self._parse_row(result, number, cleaned, 0, last=last)
+        else:
+            self._reject(result, number, reason or _UNCLOSED_REASON, _encode(line))
+        return end
 
     def _split_fields(self, lines: Iterator[str]) -> tuple[list[str] | None, str | None]:
         try:
@@ -236,12 +220,6 @@ class _CsvParser:
             return None, _UNCLOSED_REASON
         except csv.Error as error:
             return None, _csv_reason(str(error))
-
-    def _strip_after_quotes(self, line: bytes) -> bytes | None:
-        """The line without blanks between closing quote and delimiter, or None without any."""
-        text = line.decode("utf-8", "surrogateescape")
-        cleaned = self._blank_after_quote.sub('"', text)
-        return None if cleaned == text else cleaned.encode("utf-8", "surrogateescape")
 
     def _has_line_break(self, fields: list[str]) -> bool:
         return any("\n" in fields[index] for index in (self._columns.core, self._columns.thing) if index < len(fields))
@@ -281,9 +259,20 @@ class _CsvParser:
         chunk.bad.append(BadRow(self._name, number, reason, printable(raw.rstrip(b"\r"))))
 
 
-def _lines_from(lines: list[bytes], start: int) -> Iterator[bytes]:
-    for index in range(start, len(lines)):
-        yield lines[index]
+def _lines_from(text: str, start: int) -> Iterator[str]:
+    while start < len(text):
+        end = text.index("\n", start) + 1
+        yield text[start:end]
+        start = end
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _encode(text: str) -> bytes:
+    """The bytes of lines, without the last line feed."""
+    return text[:-1].encode("utf-8", "surrogateescape")
 
 
 def _csv_reason(error: str) -> str:

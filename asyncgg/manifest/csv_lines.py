@@ -6,11 +6,15 @@ import re
 from typing import Final
 
 from asyncgg.manifest import column_names
-from asyncgg.manifest.rows import NAME_PATTERN, Columns, are_valid_names
+from asyncgg.manifest.rows import COLUMN_NAME_PATTERN, NAME_PATTERN, Columns, are_valid_names
 from asyncgg.manifest.sources import MAX_LINE
 from asyncgg.name_columns import NameColumns
 
-_QUOTING_VARIANTS: Final = ((False, False), (True, True), (False, True), (True, False))
+_MAX_CELL: Final = 2000
+"""Maximum characters of a cell that is not a name."""
+
+_NOT_PLAIN: Final = r"\r\n\0\ufeff\udc80-\udcff"
+"""Characters of no plain line. The last ones are bytes that are not UTF-8."""
 
 
 class PlainLines:
@@ -18,31 +22,18 @@ class PlainLines:
 
     def __init__(self, columns: Columns, delimiter: str) -> None:
         self._columns = columns
-        self._delimiter = delimiter
-        self._regexes = [_line_regex(columns, delimiter, quoted) for quoted in _QUOTING_VARIANTS]
-        separators = f"{delimiter}\n".encode()
+        self._delimiter = delimiter.encode()
+        self._run = re.compile(_run_pattern(columns, delimiter))
+        separators = self._delimiter + b"\n"
         self._no_separators = bytes(byte for byte in range(256) if byte not in separators)
-        self._row_separators = delimiter.encode() * (columns.count - 1) + b"\n"
+        self._blanks = bytes(byte for byte in b" \t\r" if byte not in separators)
+        self._row_separators = self._delimiter * (columns.count - 1) + b"\n"
         self._header_cells = [
-            re.compile(rf'{cell}(?=[\s"{re.escape(delimiter)}]|\Z)')
+            re.compile(rf'{cell}(?=[\s"{re.escape(delimiter)}]|\Z)'.encode())
             for cell in ("core(?:devicethingname)?", "thing(?:name)?")
         ]
-        self._thing_first = columns.thing < columns.core
         self.use_columns = False
-        """Whether `split` returns columns, which requires pyarrow."""
-
-    def _text(self, data: bytes) -> str | None:
-        """The text of lines that can be parsed in a fast way; None if another column may have a header."""
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            return None
-        # With fewer columns one of the names would be a name of a column, too.
-        if self._columns.count > 3:
-            lower = text.lower()
-            if "\ufeff" in text or all(cell.search(lower) for cell in self._header_cells):
-                return None
-        return text
+        """Whether names become columns, which requires pyarrow."""
 
     def split(self, data: bytes) -> list[tuple[str, str]] | NameColumns | None:
         """The pairs of a block whose lines have either no quotes or all cells quoted, else None."""
@@ -50,47 +41,65 @@ class PlainLines:
         if b"\r" in data and b"\r" in (data := data.replace(b"\r\n", b"\n")):
             return None
         if data.startswith(b'"') and data.endswith(b'"\n'):
-            cells = data[1:-2].split(f'"{delimiter}"'.encode())
+            cells = data[1:-2].split(b'"' + delimiter + b'"')
             if len(cells) != count * (width - 1) + 1:
                 return None
-            data = delimiter.encode().join(cells).replace(b'"\n"', b"\n") + b"\n"
+            data = delimiter.join(cells).replace(b'"\n"', b"\n") + b"\n"
         if (
             data.translate(None, self._no_separators) != self._row_separators * count
             or b'"' in data
             or b"\0" in data
             or (width > 2 and not _are_short_lines(data))
-            or (text := self._text(data)) is None
+            or not self._is_text_without_header(data)
         ):
             return None
-        if self.use_columns and len(data) >= column_names.MIN_BLOCK:
-            return column_names.split_columns(data, delimiter.encode(), self._columns)
-        values = text.replace("\n", delimiter).split(delimiter)
-        cores, things = (values[index:-1:width] for index in (self._columns.core, self._columns.thing))
+        if self._as_columns(data):
+            return column_names.valid_columns(*column_names.split_names(data, delimiter, self._columns))
+        cores, things = self._split_names(data)
         return list(zip(cores, things, strict=True)) if are_valid_names(cores) and are_valid_names(things) else None
 
-    def match(self, data: bytes) -> list[tuple[str, str]] | None:
-        """The pairs of a block whose lines have one common shape, else None."""
-        text = self._text(data)
-        if text is None:
-            return None
-        for index, regex in enumerate(self._regexes):
-            if regex.match(text) is None:
-                continue
-            pairs: list[tuple[str, str]] = regex.findall(text)
-            if len(pairs) != data.count(b"\n"):
-                return None
-            # Try this shape first for the next block.
-            self._regexes.insert(0, self._regexes.pop(index))
-            return [(core, thing) for thing, core in pairs] if self._thing_first else pairs
-        return None
+    def end_of_run(self, text: str, start: int) -> int:
+        """Where the plain lines of `text` end that begin at `start`; `start` if it is not a plain line."""
+        found = self._run.match(text, start)
+        assert found is not None, "no line matches, too"
+        return found.end()
 
-    def match_line(self, line: bytes) -> tuple[str, str] | None:
-        """The pair of a line of the shape that was found last, else None."""
-        text = self._text(line)
-        if text is None or (found := self._regexes[0].match(text)) is None:
-            return None
-        first, second = found.groups()
-        return (second, first) if self._thing_first else (first, second)
+    def format(self, core: str, thing: str) -> str:
+        """A plain line with two valid names."""
+        cells = [""] * self._columns.count
+        cells[self._columns.core], cells[self._columns.thing] = core, thing
+        return self._delimiter.decode().join(cells) + "\n"
+
+    def parse(self, text: str) -> list[tuple[str, str]] | NameColumns:
+        """The pairs of lines that `end_of_run` found or `format` made."""
+        delimiter = self._delimiter.decode()
+        if '"' in text:
+            pieces = text.split('"')
+            pieces[1::2] = "\n".join(pieces[1::2]).replace(delimiter, "").split("\n")  # between quotes
+            text = "".join(pieces)
+        data = text.encode().translate(None, self._blanks)
+        if self._as_columns(data):
+            return NameColumns(*column_names.split_names(data, self._delimiter, self._columns))
+        return list(zip(*self._split_names(data), strict=True))
+
+    def _as_columns(self, data: bytes) -> bool:
+        return self.use_columns and len(data) >= column_names.MIN_BLOCK
+
+    def _split_names(self, data: bytes) -> tuple[list[str], list[str]]:
+        delimiter, columns = self._delimiter.decode(), self._columns
+        values = data.decode().replace("\n", delimiter).split(delimiter)
+        return values[columns.core : -1 : columns.count], values[columns.thing : -1 : columns.count]
+
+    def _is_text_without_header(self, data: bytes) -> bool:
+        """Whether `data` is UTF-8, and no cells besides the names can be those of a header."""
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return False
+        if self._columns.count <= 3:  # one of the names would be a name of a column, too
+            return True
+        lower = data.lower()
+        return "\ufeff" not in text and not all(cell.search(lower) for cell in self._header_cells)
 
 
 def _are_short_lines(data: bytes) -> bool:
@@ -99,16 +108,17 @@ def _are_short_lines(data: bytes) -> bool:
     return all(data.find(b"\n", start, start + size) >= 0 for start in range(0, len(data) - size, size))
 
 
-def _line_regex(columns: Columns, delimiter: str, quoted: tuple[bool, bool]) -> re.Pattern[str]:
-    """Matches a line of the common shape. `quoted`: whether core and thing are."""
-    blank = "[ ]*" if delimiter == "\t" else "[ \\t]*"
-    inner = f"{blank}({NAME_PATTERN}){blank}"
-    core, thing = (f'[ ]*"{inner}"' if quote else inner for quote in quoted)
-    name_fields = {columns.core: core, columns.thing: thing}
-    max_length = min(2000, MAX_LINE // columns.count - 300)
+def _run_pattern(columns: Columns, delimiter: str) -> str:
+    """Matches any number of plain lines: the names are valid, and no cell can be that of a header."""
+    blank, separator = "[ ]*+" if delimiter == "\t" else "[ \\t]*+", re.escape(delimiter)
+    max_length = min(_MAX_CELL, (MAX_LINE // columns.count - 300) // 4)  # of characters of up to 4 bytes
     if max_length < 0:
-        return re.compile(r"(?!)")
-    separator = re.escape(delimiter)
-    other_field = f'(?:[ ]*"[^"\\r\\n\\0]{{0,{max_length}}}"|[^"{separator}\\r\\n\\0]{{0,{max_length}}})'
-    fields = [name_fields.get(index, other_field) for index in range(columns.count)]
-    return re.compile("^" + separator.join(fields) + "\\r?$", re.MULTILINE)
+        return ""
+    name = f"{blank}{NAME_PATTERN}{blank}"
+    name = f'(?:[ ]*+"{name}"|{name})'
+    cell = (
+        rf'(?!\s*+"?\s*+(?i:{COLUMN_NAME_PATTERN})[\s"{separator}])'
+        rf'(?:[ ]*+"[^"{_NOT_PLAIN}]{{0,{max_length}}}+"|[^"{separator}{_NOT_PLAIN}]{{0,{max_length}}}+)'
+    )
+    line = separator.join(name if index in (columns.core, columns.thing) else cell for index in range(columns.count))
+    return rf"(?:{line}\r?+\n)*+"

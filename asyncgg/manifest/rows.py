@@ -11,7 +11,10 @@ from asyncgg.errors import ManifestError
 from asyncgg.models import MAX_NAME_LENGTH, invalid_name_reason
 from asyncgg.name_columns import NameColumns
 
-NAME_PATTERN: Final = "(?!(?i:core(?:devicethingname)?|thing(?:name)?)(?![a-zA-Z0-9:_-]))[a-zA-Z0-9:_-]{1,128}"
+COLUMN_NAME_PATTERN: Final = "core(?:devicethingname)?|thing(?:name)?"
+"""A name of a column, in any case."""
+
+NAME_PATTERN: Final = rf"(?!(?i:{COLUMN_NAME_PATTERN})(?![a-zA-Z0-9:_-]))[a-zA-Z0-9:_-]{{1,128}}+"
 """A valid name, as `asyncgg.models.invalid_name_reason`, that is no column name: for the fast paths."""
 
 MAX_EXCERPT: Final = 1000

@@ -193,13 +193,3 @@ def blocks(read: Callable[[int], bytes]) -> Iterator[Block]:
             line += 1
     if tail:
         yield Block(line, tail if tail.endswith(b"\n") else tail + b"\n")
-
-
-def parts(block: Block, size: int) -> Iterator[Block]:
-    """Split a block at the first line feed after each `size` bytes."""
-    line, start, data = block.first_line, 0, block.data
-    while start < len(data):
-        end = data.find(b"\n", start + size) + 1 or len(data)
-        yield Block(line, data[start:end])
-        line += data.count(b"\n", start, end)
-        start = end
