@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,14 +13,13 @@ from asyncgg.report.html import render
 from asyncgg.report.run_report import Verdict
 from asyncgg.report.svg import COLORS, draw_svg, is_available
 from asyncgg.tuning.models import Trial
+from asyncgg.tuning.plot import CLIP, draw_trade_offs
 from asyncgg.tuning.recommend import describe, pareto_front
 from asyncgg.tuning.replay import RecordedRun
 from asyncgg.tuning.report import describe_scenario, visible_slice
 from asyncgg.tuning.sweep import SweepResult
 
 _SIZE: Final = (5.6, 2.9)
-_CLIP: Final = 1.5
-"""Durations from this multiple of the shortest on have the same color."""
 _MAX_HEAT: Final = 60.0
 _MAX_LINES: Final = 5
 _LINE_COLORS: Final = ("accent", "good", "warning", "bad", "muted")
@@ -77,7 +75,7 @@ def write_sweep_page(
 def heat_rows(result: SweepResult) -> list[HeatRow]:
     """The trials that differ from the recommended one in rate and concurrency, by rate.
 
-    The color shows how much longer a trial took than the fastest; from `_CLIP` times on all are equal,
+    The color shows how much longer a trial took than the fastest; from `CLIP` times on all are equal,
     so that very slow ones do not hide the differences of the others.
     """
     trials = [trial for trial in visible_slice(result) if trial.complete]
@@ -91,8 +89,8 @@ def heat_rows(result: SweepResult) -> list[HeatRow]:
         cells = []
         for concurrency in concurrencies:
             trial = by_cell.get((rate, concurrency))
-            slowness = 0.0 if trial is None else min(trial.seconds / fastest, _CLIP) - 1
-            heat = round(_MAX_HEAT * slowness / (_CLIP - 1), 1)
+            slowness = 0.0 if trial is None else min(trial.seconds / fastest, CLIP) - 1
+            heat = round(_MAX_HEAT * slowness / (CLIP - 1), 1)
             cells.append(HeatCell(trial, heat, trial is chosen) if trial else None)
         rows.append(HeatRow(rate, rate > available and not was_above, tuple(cells)))
         was_above = rate > available
@@ -127,7 +125,7 @@ def _charts(result: SweepResult, recorded: RecordedRun | None, *, draw: bool) ->
         Chart(
             "Run time and throttled share",
             trade,
-            _draw(draw, "trade-offs", trade, lambda figure: _plot_trade_offs(figure, result, completed, front)),
+            _draw(draw, "trade-offs", trade, lambda figure: draw_trade_offs(figure.add_subplot(), result, COLORS)),
         ),
     ]
 
@@ -160,26 +158,3 @@ def _plot_rates(figure: Any, result: SweepResult) -> None:
     axes.set_ylabel("run time, s")
     axes.set_ylim(bottom=0)
     axes.legend(ncols=2, loc="lower left")
-
-
-def _plot_trade_offs(figure: Any, result: SweepResult, completed: Sequence[Trial], front: Sequence[Trial]) -> None:
-    axes = figure.add_subplot()
-
-    def points(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
-        return [100 * trial.throttled_share for trial in trials], [trial.seconds for trial in trials]
-
-    axes.scatter(*points(completed), s=14, color=COLORS["muted"], alpha=0.6, linewidths=0, label="trials")
-    axes.plot(*points(front), color=COLORS["accent"], marker="o", markersize=4, label="best trade-offs")
-    if result.recommendation is not None:
-        star = {"s": 120, "marker": "*", "color": COLORS["good"], "zorder": 4, "label": "recommended"}
-        axes.scatter(*points([result.recommendation.trial]), **star)
-    if result.ideal_seconds:
-        axes.axhline(result.ideal_seconds, color=COLORS["text"], linewidth=1, linestyle="--", label="minimum")
-    # Most trials are at or near 0 %, so that part has most of the width; slow trials are cut off.
-    axes.set_xscale("symlog", linthresh=1.0)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
-    shortest = min(trial.seconds for trial in completed)
-    axes.set_ylim(0.9 * shortest, min(max(trial.seconds for trial in completed), _CLIP * shortest) * 1.05)
-    axes.set_xlabel("throttled requests")
-    axes.set_ylabel("run time, s")
-    axes.legend(loc="upper right")

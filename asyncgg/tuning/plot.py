@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,8 @@ from asyncgg.tuning.report import describe_scenario, visible_slice
 from asyncgg.tuning.sweep import SweepResult
 
 IMAGE_FORMATS: Final = (".svg", ".png")
+CLIP: Final = 1.5
+"""Durations from this multiple of the shortest on have the same color, or are cut off."""
 
 TEXT_COLOR, MUTED_COLOR, ACCENT_COLOR, WARNING_COLOR = "#1f2933", "#616e7c", "#1769c4", "#c0392b"
 _STYLE: Final = {
@@ -29,6 +31,8 @@ _STYLE: Final = {
     "axes.labelcolor": TEXT_COLOR,
     "xtick.color": TEXT_COLOR,
     "ytick.color": TEXT_COLOR,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
 }
 
 
@@ -79,9 +83,12 @@ def plot_sweep(result: SweepResult, path: Path) -> None:
 def _draw_sweep(result: SweepResult, figure: Any, left: Any, middle: Any, right: Any) -> None:
     headline, subtitle = _titles(result)
     draw_title(figure, headline, subtitle)
-    _heatmap(left, result, "run time in seconds", "Blues", lambda trial: trial.seconds, "{:.1f}", clip=1.5)
+    _heatmap(left, result, "run time in seconds", "Blues", lambda trial: trial.seconds, "{:.1f}", clip=CLIP)
     _heatmap(middle, result, "% throttled", "Reds", lambda trial: 100 * trial.throttled_share, "{:.2g}")
-    _pareto_plot(right, result)
+    colors = {"text": TEXT_COLOR, "muted": MUTED_COLOR, "accent": TEXT_COLOR, "good": ACCENT_COLOR}
+    draw_trade_offs(right, result, colors)
+    right.set_title("run time and throttled share, all trials", loc="left", fontweight="bold")
+    right.grid(alpha=0.25)
 
 
 def draw_title(figure: Any, headline: str, subtitle: str) -> None:
@@ -158,26 +165,27 @@ def _mark_quota(axes: Any, result: SweepResult, rates: list[float]) -> None:
         axes.text(below - 0.5, 1.01, "over the quota →", color=color, fontsize=8, ha="left", transform=transform)
 
 
-def _pareto_plot(axes: Any, result: SweepResult) -> None:
+def draw_trade_offs(axes: Any, result: SweepResult, colors: Mapping[str, str]) -> None:
+    """Draw run time over throttled share of all trials, in the colors `text`, `muted`, `accent` and `good`."""
     completed = [trial for trial in result.trials if trial.complete]
-    axes.scatter(*_coordinates(completed), s=18, color=MUTED_COLOR, alpha=0.45, label="trials", linewidths=0)
-    line = {"color": TEXT_COLOR, "linewidth": 1.2, "marker": "o", "markersize": 4}
-    axes.plot(*_coordinates(pareto_front(completed)), label="Pareto front", **line)
+
+    def points(trials: Iterable[Trial]) -> tuple[list[float], list[float]]:
+        pairs = [(100 * trial.throttled_share, trial.seconds) for trial in trials]
+        return [share for share, _ in pairs], [seconds for _, seconds in pairs]
+
+    axes.scatter(*points(completed), s=14, color=colors["muted"], alpha=0.6, linewidths=0, label="trials")
+    axes.plot(*points(pareto_front(completed)), color=colors["accent"], marker="o", markersize=4, label="Pareto front")
     if result.recommendation is not None:
-        star = {"s": 150, "marker": "*", "color": ACCENT_COLOR, "zorder": 3}
-        axes.scatter(*_coordinates([result.recommendation.trial]), label="recommended", **star)
+        star = {"s": 120, "marker": "*", "color": colors["good"], "zorder": 4, "label": "recommended"}
+        axes.scatter(*points([result.recommendation.trial]), **star)
     if result.ideal_seconds:
-        dashes = {"color": WARNING_COLOR, "linewidth": 1, "linestyle": "--"}
-        axes.axhline(result.ideal_seconds, label="theoretical minimum", **dashes)
-    axes.set_title("run time and throttled share, all trials", loc="left", fontweight="bold")
-    axes.set_xscale("symlog", linthresh=1.0)  # most trials are at or near 0 %
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("% throttled")
-    axes.set_ylabel("run time in seconds")
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=9)
-
-
-def _coordinates(trials: Iterable[Trial]) -> tuple[list[float], list[float]]:
-    pairs = [(100 * trial.throttled_share, trial.seconds) for trial in trials]
-    return [share for share, _ in pairs], [seconds for _, seconds in pairs]
+        axes.axhline(result.ideal_seconds, color=colors["text"], linewidth=1, linestyle="--", label="minimum")
+    # Most trials are at or near 0 %, so that part has most of the width; slow trials are cut off.
+    axes.set_xscale("symlog", linthresh=1.0)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    if completed:
+        shortest = min(trial.seconds for trial in completed)
+        axes.set_ylim(0.9 * shortest, min(max(trial.seconds for trial in completed), CLIP * shortest) * 1.05)
+    axes.set_xlabel("throttled requests")
+    axes.set_ylabel("run time, s")
+    axes.legend(loc="upper right")
