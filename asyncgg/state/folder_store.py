@@ -15,13 +15,12 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from asyncgg.errors import StateWriteError, UsageError
-from asyncgg.state.store import StateStore, StoredDocument, VersionConflictError
+from asyncgg.state.store import StoredDocument, VersionConflictError
 
 T = TypeVar("T")
 _DOCUMENT: Final = re.compile(r"state-(\d{12})\.json")
@@ -136,13 +135,8 @@ class FolderStore:
             raise StateWriteError(f"{self.location}: cannot use the state: {error.strerror or error}") from None
 
 
-@asynccontextmanager
-async def open_folder_store(location: str, *, create: bool = True) -> AsyncIterator[StateStore]:
-    """Open the store in the folder `location`; a missing one is created, or empty. Raises `UsageError`."""
-    yield await asyncio.to_thread(_open_folder, location, create)
-
-
-def _open_folder(location: str, create: bool) -> FolderStore:
+def open_folder(location: str, *, create: bool) -> FolderStore:
+    """The store in the folder `location`; a missing one is created, or empty. Blocking. Raises `UsageError`."""
     folder = Path(location).absolute()
     if create:
         try:

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from asyncgg.errors import CredentialsError, StateWriteError, UsageError
 from asyncgg.formatting import sanitize
-from asyncgg.state.store import StateStore, StoredDocument, VersionConflictError
+from asyncgg.state.store import StoredDocument, VersionConflictError
 from asyncgg.transport import ConnectionConfig
 from asyncgg.transport.client import open_service_client
 from asyncgg.transport.config import other_service_endpoint
@@ -136,10 +136,3 @@ async def open_s3_client(location: str, connection: ConnectionConfig) -> AsyncIt
         s3={"addressing_style": "path"} if endpoint_url else None,
     ) as (client, _):
         yield client
-
-
-@asynccontextmanager
-async def open_s3_store(location: str, connection: ConnectionConfig) -> AsyncIterator[StateStore]:
-    """Open the store at `location`; as `open_store`."""
-    async with open_s3_client(location, connection) as client:
-        yield S3Store(location, client)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, nullcontext
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,19 +65,22 @@ def open_client(location: str, connection: ConnectionConfig) -> AbstractAsyncCon
     return nullcontext()
 
 
-def open_store(
+@asynccontextmanager
+async def open_store(
     location: str, connection: ConnectionConfig, client: Any = None, *, create: bool = True
-) -> AbstractAsyncContextManager[StateStore]:
+) -> AsyncIterator[StateStore]:
     """The store at `s3://BUCKET/PREFIX` or in a folder; `client` is that of `open_client`, if there is one.
 
     `create`: a missing folder is created; otherwise its store is empty.
 
     Raises `UsageError` for an unusable location or AWS configuration, and `CredentialsError`.
     """
-    if location.startswith("s3://"):
-        from asyncgg.state.s3_store import S3Store, open_s3_store  # loads the S3 client
+    if not location.startswith("s3://"):
+        from asyncgg.state.folder_store import open_folder
 
-        return open_s3_store(location, connection) if client is None else nullcontext(S3Store(location, client))
-    from asyncgg.state.folder_store import open_folder_store
+        yield await asyncio.to_thread(open_folder, location, create=create)
+        return
+    from asyncgg.state.s3_store import S3Store  # loads the S3 client
 
-    return open_folder_store(location, create=create)
+    async with nullcontext(client) if client is not None else open_client(location, connection) as opened:
+        yield S3Store(location, opened)

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -25,8 +25,7 @@ from asyncgg.journal import JournalReader
 from asyncgg.models import Summary
 from asyncgg.simulator import FleetSpec, Simulator
 from asyncgg.simulator.fleet import Fleet
-from asyncgg.state import StateStore
-from asyncgg.state.folder_store import open_folder_store
+from asyncgg.state.folder_store import open_folder
 from tests.support.command_line import CommandRunner, isolated_environment
 from tests.support.simulator import fast_config, threaded_simulator
 
@@ -164,7 +163,7 @@ def history(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> P
             "cleanup nightly.toml --dry-run",
         ):
             assert main([*words.split(), "--quiet", "--rate", "500"]) == 0, words
-        patch.setattr("asyncgg.state.s3_store.open_s3_store", open_local_state)
+        keep_states_here(patch)
         patch.setattr("asyncgg.run_directory.StateDirectory.create", lambda self, now: self._create(SAVED_RUN))
         simulator.service.fleet = Fleet(fleet(OLD, PAST))
         assert main(["disassociate", "--core", "core-past", "--yes", "--quiet", "--state", "s3://bucket/runs"]) == 0
@@ -187,9 +186,10 @@ class LocalObjects:
         return Path(key).open("rb")
 
 
-def open_local_state(location: str, connection: object) -> AbstractAsyncContextManager[StateStore]:
-    """Open a state in the working directory, whatever its location in S3."""
-    return open_folder_store("runs.s3")
+def keep_states_here(patch: pytest.MonkeyPatch) -> None:
+    """Open every state in the working directory, whatever its location in S3."""
+    patch.setattr("asyncgg.state.s3_store.open_s3_client", lambda *_: nullcontext())
+    patch.setattr("asyncgg.state.s3_store.S3Store", lambda *_: open_folder("runs.s3", create=True))
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def person(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.url)
     for module in ("workflow", "restart", "new_campaign", "campaign"):
         monkeypatch.setattr(f"asyncgg.cli.{module}.require_terminal", lambda **options: None)
-    monkeypatch.setattr("asyncgg.state.s3_store.open_s3_store", open_local_state)
+    keep_states_here(monkeypatch)
     monkeypatch.setattr(Console, "confirm_count", lambda *arguments, **options: None)
     monkeypatch.setattr("asyncgg.manifest.s3.S3Downloader", LocalObjects)
     monkeypatch.setenv("ASYNCGG_QUOTA", "1000")  # waits for nothing
