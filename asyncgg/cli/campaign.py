@@ -6,7 +6,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from asyncgg.errors import AsyncggError, JournalError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard, waves_left
 from asyncgg.fleet.campaign_state import upload_journals
 from asyncgg.fleet.executor import LaneExecutor
+from asyncgg.fleet.lane_host import HostOptions
 from asyncgg.fleet.local import LocalExecutor
 from asyncgg.fleet.process_executor import ProcessExecutor
 from asyncgg.fleet.results import LaneResult
@@ -224,27 +225,15 @@ def _run_lanes(work: CampaignWork) -> list[LaneResult]:
 
 
 def _make_executor(work: CampaignWork, display: CampaignDisplay, settings: Settings) -> LaneExecutor:
-    state, options = work.campaign.state, work.options
-    has_metrics = bool(settings.metrics_file or settings.metrics_push or settings.metrics_port)
-    if work.dask:
-        executor: LaneExecutor = _load_dask()(
-            work.dask, options.mode, options.overrides, state, has_metrics=has_metrics, on_report=display.receive
+    mode, overrides, state = work.options.mode, work.options.overrides, work.campaign.state
+    if not work.dask and work.processes == 1:
+        return LocalExecutor(
+            mode, overrides, state, on_message=display.show_message, listeners_for=display.listeners_for
         )
+    has_metrics = bool(settings.metrics_file or settings.metrics_push or settings.metrics_port)
+    options = HostOptions(mode=mode, overrides=overrides, state=state, has_metrics=has_metrics, log_level=ROOT.level)
+    if work.dask:
+        executor: LaneExecutor = _load_dask()(work.dask, options, display.receive)
         return executor
-    if work.processes > 1:
-        start = {
-            "mode": options.mode.value,
-            "overrides": options.overrides,
-            "state": None if state is None else asdict(state),
-            "level": ROOT.level,
-            "metrics": has_metrics,
-        }
-        count = min(work.processes, len(work.lanes))
-        return ProcessExecutor((sys.executable, "-m", "asyncgg.cli.lane_worker"), count, start, display.receive)
-    return LocalExecutor(
-        options.mode,
-        options.overrides,
-        state,
-        on_message=display.show_message,
-        listeners_for=display.listeners_for,
-    )
+    command = (sys.executable, "-m", "asyncgg.cli.lane_worker")
+    return ProcessExecutor(command, min(work.processes, len(work.lanes)), options, display.receive)

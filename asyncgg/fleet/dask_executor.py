@@ -8,7 +8,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final, Self
 
 from distributed import Client, KilledWorker
@@ -18,12 +18,10 @@ from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError, UsageError
 from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
-from asyncgg.fleet.campaign_state import CampaignState
 from asyncgg.fleet.dask_worker import describe_difference, run_lane_task, stop_lanes, topic, versions
+from asyncgg.fleet.lane_host import HostOptions
 from asyncgg.fleet.results import LaneResult
-from asyncgg.runs import RunMode
 from asyncgg.settings import OUTPUT_SETTINGS
-from asyncgg.telemetry.log_records import ROOT
 
 for _name in ("client", "core", "batched", "comm"):  # the result of each lane has the reason, in one line
     logging.getLogger(f"distributed.{_name}").setLevel(logging.CRITICAL)
@@ -45,31 +43,25 @@ class DaskExecutor:
 
     The worker takes the lease of the lane in `state`, so that a lane that Dask runs again, after a
     worker died, continues from what was saved. `on_report` gets the reports of the workers, see
-    `LaneReports`; `has_metrics`: whether they count for metrics. Raises `UsageError` on entering if the scheduler
-    does not answer or a worker has other versions.
+    `LaneHost`. Raises `UsageError` on entering if the scheduler does not answer or a worker has
+    other versions.
     """
 
     def __init__(
         self,
         address: str,
-        mode: RunMode,
-        overrides: Mapping[str, Any],
-        state: CampaignState,
-        *,
-        has_metrics: bool = False,
+        options: HostOptions,
         on_report: Callable[[Mapping[str, Any]], object],
     ) -> None:
+        assert options.state is not None
         self._address = address
+        overrides = {name: value for name, value in options.overrides.items() if name not in OUTPUT_SETTINGS}
         self._task = {
             "start": secrets.token_hex(6),
-            "mode": mode.value,
-            "overrides": {name: value for name, value in overrides.items() if name not in OUTPUT_SETTINGS},
-            "state": asdict(state),
+            "options": replace(options, overrides=overrides).to_dict(),
             "versions": versions(),
-            "metrics": has_metrics,
-            "level": ROOT.level,
         }
-        self._campaign = state.id
+        self._campaign = options.state.id
         self._on_report = on_report
         self._client: Any
         self._progress: dict[str, Progress] = {}

@@ -14,6 +14,7 @@ from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError
 from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
+from asyncgg.fleet.lane_host import HostOptions
 from asyncgg.fleet.results import LaneResult
 
 _EXIT_TIMEOUT: Final = 10.0
@@ -43,7 +44,7 @@ class _LaneProcess:
 class ProcessExecutor:
     """A `LaneExecutor`: `count` processes of `command` share the lanes.
 
-    The first message to each is `start`; then one JSON object a line in both directions, see
+    The first message to each is `options`; then one JSON object a line in both directions, see
     `asyncgg.cli.lane_worker`. The end of its input ends a worker, so none outlives this process.
     `on_report` gets what a worker reports, but results.
     """
@@ -52,12 +53,12 @@ class ProcessExecutor:
         self,
         command: Sequence[str],
         count: int,
-        start: Mapping[str, Any],
+        options: HostOptions,
         on_report: Callable[[Mapping[str, Any]], object],
     ) -> None:
         self._command = command
         self._count = count
-        self._start = start
+        self._options = options
         self._on_report = on_report
         self._workers: list[_LaneProcess] = []
         self._readers: list[asyncio.Task[None]] = []
@@ -75,7 +76,7 @@ class ProcessExecutor:
                     start_new_session=True,  # Ctrl-C reaches the main process only
                 )
                 worker = _LaneProcess(process)
-                worker.send(self._start)
+                worker.send(self._options.to_dict())
                 self._workers.append(worker)
                 self._readers.append(asyncio.create_task(self._read(worker), name=f"asyncgg-worker-{number}"))
         except BaseException:

@@ -15,10 +15,12 @@ import boto3
 import pytest
 
 from asyncgg.fleet.campaign import Campaign
+from asyncgg.fleet.lane_host import HostOptions
 from asyncgg.fleet.process_executor import ProcessExecutor
 from asyncgg.fleet.results import LaneResult
 from asyncgg.fleet.runner import CampaignOptions, CampaignRun
 from asyncgg.journal import JournalReader
+from asyncgg.runs import RunMode
 from asyncgg.simulator import FleetSpec
 from tests.integration.cli.conftest import StartTargets
 from tests.support.command_line import CommandRunner
@@ -164,13 +166,7 @@ def test_processes_share_the_targets_and_one_may_be_killed(cli: CommandRunner, t
     for simulator in simulators:
         simulator.service.set_faults(())
     campaign = Campaign.load(Path("camp"))
-    start: dict[str, Any] = {
-        "mode": "resume",
-        "overrides": {},
-        "state": None,
-        "level": logging.WARNING,
-        "metrics": False,
-    }
+    options = HostOptions(mode=RunMode.RESUME, overrides={}, state=None, has_metrics=False, log_level=logging.WARNING)
 
     async def run_and_kill() -> list[LaneResult]:
         def kill_one(report: Mapping[str, Any]) -> None:
@@ -178,7 +174,7 @@ def test_processes_share_the_targets_and_one_may_be_killed(cli: CommandRunner, t
                 executor._workers[1].process.kill()
 
         command = (sys.executable, "-m", "asyncgg.cli.lane_worker")
-        executor = ProcessExecutor(command, 2, start, kill_one)
+        executor = ProcessExecutor(command, 2, options, kill_one)
         return await CampaignRun(campaign.lanes, CampaignOptions(), executor).run()
 
     results = asyncio.run(run_and_kill())

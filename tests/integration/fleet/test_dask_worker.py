@@ -11,6 +11,7 @@ from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.campaign_state import CampaignState
 from asyncgg.fleet.dask_executor import DaskExecutor
 from asyncgg.fleet.dask_worker import describe_difference, run_lane_task, versions
+from asyncgg.fleet.lane_host import HostOptions
 from asyncgg.runs import RunMode
 
 LANE = CampaignLane(0, "t1", "111111111111", "eu-west-1", Path("camp/t1.journal"))
@@ -19,7 +20,8 @@ STATE = CampaignState(location="s3://bucket/one", id="c1", digest="d", request_t
 
 def executor(**overrides: object) -> DaskExecutor:
     """An executor that is not connected."""
-    return DaskExecutor("tcp://127.0.0.1:9", RunMode.RESUME, overrides, STATE, on_report=print)
+    options = HostOptions(mode=RunMode.RESUME, overrides=overrides, state=STATE, has_metrics=False, log_level=30)
+    return DaskExecutor("tcp://127.0.0.1:9", options, print)
 
 
 def test_arguments_of_a_task_have_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +30,7 @@ def test_arguments_of_a_task_have_no_secret(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, "hidden-key")
     text = executor(rate="10", metrics_push="https://user:hidden@gateway").task_arguments(LANE)
     assert "hidden" not in text
-    assert json.loads(text)["overrides"] == {"rate": "10"}
+    assert json.loads(text)["options"]["overrides"] == {"rate": "10"}
 
 
 async def test_worker_of_another_version_runs_no_lane(monkeypatch: pytest.MonkeyPatch) -> None:
