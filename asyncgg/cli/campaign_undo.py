@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asyncgg.cli.console import Console
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.fleet_targets import overrides_by_lane
-from asyncgg.cli.new_campaign import CampaignSource, run_new_campaign, show_campaign_plan
-from asyncgg.cli.notify import NotifyOnExit
+from asyncgg.cli.new_campaign import CampaignSource, make_campaign
 from asyncgg.cli.options import extract_settings
-from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import run_async
 from asyncgg.errors import AsyncggError
 from asyncgg.fleet.campaign import Campaign
@@ -32,18 +28,13 @@ from asyncgg.settings import OUTPUT_SETTINGS, build_settings
 _OF_CAMPAIGN = ("journal", "max_things")
 
 
-@dataclass(frozen=True, slots=True)
-class UndoSource:
-    """The campaign to undo, and the arguments of the command."""
+class UndoSource(CampaignSource):
+    """A campaign to undo."""
 
-    original: Campaign
-    arguments: Mapping[str, Any]
-    console: Console
-
-    @property
-    def name(self) -> str:
-        """What is undone, for messages."""
-        return f"undo of {self.original.folder}"
+    def __init__(self, original: Campaign, context: CommandContext, arguments: Mapping[str, Any]) -> None:
+        super().__init__(f"undo of {original.folder}", context, arguments)
+        self.original = original
+        self.stdin_in_use = arguments["only"] == "-"
 
     @contextmanager
     def prepare(self, folder: Path) -> Iterator[tuple[Campaign, dict[str, Plan]]]:
@@ -76,7 +67,7 @@ class UndoSource:
                 selection.require_all_used(self.name)
             yield campaign, plans
 
-    def mark(self, campaign: Campaign) -> Campaign:
+    def before_start(self, campaign: Campaign) -> Campaign:
         """Record the undos in the original journals. Raises as `mark_saved_runs_undone`."""
         journals = {lane.name: lane.journal for lane in campaign.lanes}
         if self.original.state is None:
@@ -90,32 +81,21 @@ class UndoSource:
     def mark_at_end(self, campaign: Campaign) -> None:
         """Record the counts of the end; what prevents that is a warning, since the undo is done."""
         try:
-            self.mark(campaign)
+            self.before_start(campaign)
         except AsyncggError as error:
             self._warn(str(error))
 
     def _warn(self, warning: str) -> None:
-        self.console.log_event({"event": "warning", "warning": warning}, f"warning: {warning}")
+        self.context.console.log_event({"event": "warning", "warning": warning}, f"warning: {warning}")
 
 
 def undo_campaign(folder: Path, arguments: Mapping[str, Any]) -> int:
-    """Undo all runs of the campaign in `folder` and return the exit code. Raises as `run_new_campaign`."""
+    """Undo all runs of the campaign in `folder` and return the exit code. Raises as `make_campaign`."""
     output = {name: value for name, value in extract_settings(arguments).items() if name in OUTPUT_SETTINGS}
     context = CommandContext.create(build_settings({}, output), arguments)
-    console = context.console
-    original = Campaign.load(folder)
-    undo = UndoSource(original, arguments, console)
-    source = CampaignSource(
-        name=undo.name, prepare=undo.prepare, stdin_in_use=arguments["only"] == "-", on_prepared=undo.mark
-    )
-    if arguments["dry_run"]:
-        with raise_on_signal(), tempfile.TemporaryDirectory(prefix="asyncgg-plan-") as temporary:
-            show_campaign_plan(undo.prepare(Path(temporary)), source, console)
-        return 0
+    source = UndoSource(Campaign.load(folder), context, arguments)
     new_folder = Path(arguments["journal"] or default_stem("asyncgg-undo"))
-    with NotifyOnExit(arguments.get("notify") or (), context) as notifier:
-        code = run_new_campaign(
-            source, new_folder, arguments, console, output=output, on_results=notifier.record_campaign
-        )
-    undo.mark_at_end(Campaign.load(new_folder))
+    code = make_campaign(source, new_folder, plan_only=arguments["dry_run"])
+    if not arguments["dry_run"]:
+        source.mark_at_end(Campaign.load(new_folder))
     return code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,33 +27,23 @@ _EXIT_INTERRUPTED: Final = 130
 _MAX_EXAMPLES: Final = 10
 
 
-@dataclass(slots=True)
-class LookupAction:
-    """A lookup in all targets for a campaign in `folder`."""
+class ThingsSource(CampaignSource):
+    """A list of things that is looked up in all targets."""
 
-    context: CommandContext
-    targets: TargetSettings
-    arguments: Mapping[str, Any]
-    folder: Path
-    missing: list[str] = field(default_factory=list)
-    """Things that no target has."""
-
-    def source(self) -> CampaignSource:
-        """What the campaign is made from. Raises `UsageError` for options that go with a manifest."""
+    def __init__(self, context: CommandContext, arguments: Mapping[str, Any], targets: TargetSettings) -> None:
+        """Raises `UsageError` for options that go with a manifest."""
+        super().__init__(LookupArguments(things=arguments["things"]).source, context, arguments)
+        self.stdin_in_use = arguments["things"] == "-"
+        self.targets = targets
+        self.missing: list[str] = []
+        """Things that no target has."""
         for name in ("shard", "format", "rejects", "skip_bad_rows", "snapshot"):
-            if self.arguments[name]:
+            if arguments[name]:
                 raise UsageError(f"--{name.replace('_', '-')} requires a manifest")
-        if self.context.settings.state is not None:
+        if context.settings.state is not None:
             raise UsageError(
                 "--state requires a manifest: a list of things is looked up into the folder of the campaign"
             )
-        things: str = self.arguments["things"]
-        return CampaignSource(
-            name=LookupArguments(things=things).source,
-            prepare=self.prepare,
-            stdin_in_use=things == "-",
-            notes=self._format_missing,
-        )
 
     @contextmanager
     def prepare(self, folder: Path) -> Iterator[tuple[Campaign, dict[str, Plan]]]:
@@ -116,7 +105,8 @@ class LookupAction:
             )
         return {result.name: result for result in results}
 
-    def _format_missing(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """The things that were not found."""
         if not self.missing:
             return []
         examples = MissingNames(len(self.missing), tuple(self.missing[:_MAX_EXAMPLES]))

@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import secrets
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asyncgg.cli.console import Console
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.fleet_lookup import LookupAction
-from asyncgg.cli.fleet_targets import load_fleet
-from asyncgg.cli.new_campaign import CampaignSource, run_new_campaign, show_campaign_plan
-from asyncgg.cli.notify import NotifyOnExit
-from asyncgg.cli.signals import raise_on_signal
+from asyncgg.cli.fleet_lookup import ThingsSource
+from asyncgg.cli.fleet_targets import TargetSettings, load_fleet
+from asyncgg.cli.new_campaign import CampaignSource, make_campaign
 from asyncgg.cli.supervisor import run_async
 from asyncgg.errors import UsageError
 from asyncgg.fleet.campaign import Campaign, Shard
 from asyncgg.fleet.campaign_state import CampaignState, register_campaign
 from asyncgg.fleet.prepare import CampaignRequest, prepare_campaign
 from asyncgg.fleet.routing import Router, route_manifest
-from asyncgg.fleet.targets import FleetTarget
 from asyncgg.manifest import RejectsWriter
 from asyncgg.manifest.sources import display_path
 from asyncgg.runs import Plan
 from asyncgg.runs.prepare import default_stem, s3_opener
-from asyncgg.settings import OUTPUT_SETTINGS, Settings
 from asyncgg.state import lease_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class FleetAction:
-    """One call of the command."""
+class ManifestSource(CampaignSource):
+    """A manifest whose rows are routed to the targets."""
 
-    manifest: str
-    context: CommandContext
-    targets: Mapping[str, tuple[FleetTarget, Settings]]
-    arguments: Mapping[str, Any]
+    def __init__(
+        self, manifest: str, context: CommandContext, arguments: Mapping[str, Any], targets: TargetSettings
+    ) -> None:
+        """Raises `UsageError` for options that go with --things, or not together."""
+        super().__init__(display_path(manifest), context, arguments)
+        self.manifest = manifest
+        self.stdin_in_use = manifest == "-"
+        self.targets = targets
+        if wrong := [name for name in ("inventory", "allow_incomplete") if arguments[name]]:
+            raise UsageError(f"--{wrong[0].replace('_', '-')} requires --things")
+        if arguments["snapshot"] and context.settings.state is not None:
+            raise UsageError("--snapshot does not go with --state: a state of a campaign has journals only")
 
     @contextmanager
     def prepare(self, folder: Path) -> Iterator[tuple[Campaign, dict[str, Plan]]]:
@@ -52,7 +53,7 @@ class FleetAction:
                 writer = stack.enter_context(RejectsWriter(rejects))
             request = CampaignRequest(
                 folder=folder,
-                source=display_path(self.manifest),
+                source=self.name,
                 targets=self.targets,
                 shard=Shard.parse(shard) if shard else None,
                 skip_bad_rows=self.arguments["skip_bad_rows"],
@@ -68,6 +69,19 @@ class FleetAction:
                 s3=s3_opener(self.context.settings, None) if self.manifest.startswith("s3://") else None,
             )
             yield stack.enter_context(prepare_campaign(request, rows))
+
+    def before_start(self, campaign: Campaign) -> Campaign:
+        """Record the campaign in its state, if any; it can be there already, from another shard or an earlier start."""
+        if (state := campaign.state) is None:
+            return campaign
+        lanes = [{"index": lane.index, "name": lane.name, "account": lane.account} for lane in campaign.lanes]
+        registered = run_async(register_campaign(state, lanes))
+        if registered.id != state.id and not self.context.console.quiet:
+            event = {"event": "continue", "state": state.location}
+            self.context.console.log_event(event, f"continuing the campaign in {state.location}")
+        campaign = replace(campaign, state=registered)
+        campaign.save()
+        return campaign
 
     def _make_state(self) -> CampaignState | None:
         """The state of the settings, if any. Raises `SettingsError` for a lease that is too short."""
@@ -96,29 +110,10 @@ def run_fleet_action(action: str, manifest: str | None, arguments: Mapping[str, 
     context, targets = load_fleet(arguments)
     folder = arguments["campaign"] or Path(default_stem("asyncgg-campaign"))
     if manifest:
-        if wrong := [name for name in ("inventory", "allow_incomplete") if arguments[name]]:
-            raise UsageError(f"--{wrong[0].replace('_', '-')} requires --things")
-        if arguments["snapshot"] and context.settings.state is not None:
-            raise UsageError("--snapshot does not go with --state: a state of a campaign has journals only")
-        call = FleetAction(manifest, context, targets, arguments)
-        source = CampaignSource(
-            name=display_path(manifest),
-            prepare=call.prepare,
-            stdin_in_use=manifest == "-",
-            has_state=context.settings.state is not None,
-            on_prepared=lambda campaign: _register(campaign, context.console),
-        )
+        source: CampaignSource = ManifestSource(manifest, context, arguments, targets)
     else:
-        source = LookupAction(context, targets, arguments, folder).source()
-    if action == "disassociate":
-        output = context.settings.model_dump(exclude_unset=True, include=set(OUTPUT_SETTINGS))
-        with NotifyOnExit(arguments["notify"], context) as notifier:
-            return run_new_campaign(
-                source, folder, arguments, context.console, output=output, on_results=notifier.record_campaign
-            )
-    with raise_on_signal(), tempfile.TemporaryDirectory(prefix="asyncgg-plan-") as temporary:
-        show_campaign_plan(source.prepare(Path(temporary)), source, context.console)
-    return 0
+        source = ThingsSource(context, arguments, targets)
+    return make_campaign(source, folder, plan_only=action == "plan")
 
 
 def show_lanes(arguments: Mapping[str, Any]) -> int:
@@ -134,17 +129,3 @@ def show_lanes(arguments: Mapping[str, Any]) -> int:
     ]
     context.console.write_result({"schema": "asyncgg.lanes/1", "lanes": lanes}, lines)
     return 0
-
-
-def _register(campaign: Campaign, console: Console) -> Campaign:
-    """Record the campaign in its state, if any; it can be there already, from another shard or an earlier start."""
-    if (state := campaign.state) is None:
-        return campaign
-    lanes = [{"index": lane.index, "name": lane.name, "account": lane.account} for lane in campaign.lanes]
-    registered = run_async(register_campaign(state, lanes))
-    if registered.id != state.id and not console.quiet:
-        event = {"event": "continue", "state": state.location}
-        console.log_event(event, f"continuing the campaign in {state.location}")
-    campaign = replace(campaign, state=registered)
-    campaign.save()
-    return campaign

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from asyncgg.cli.campaign import CampaignWork, OnResults, check_processes, lanes_of_shard, run_campaign
-from asyncgg.cli.console import Console, require_terminal
+from asyncgg.cli.campaign import check_lane_options, run_campaign
+from asyncgg.cli.campaign_view import write_results
+from asyncgg.cli.console import require_terminal
+from asyncgg.cli.context import CommandContext
+from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.plan_view import plan_to_dict
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import NotStartedError
 from asyncgg.errors import AsyncggError, GuardError, UsageError
 from asyncgg.fleet.campaign import Campaign, plan_waves
-from asyncgg.fleet.runner import CampaignOptions
 from asyncgg.formatting import format_count, format_duration
 from asyncgg.models import Operation
 from asyncgg.runs import Plan
+from asyncgg.settings import OUTPUT_SETTINGS
 
 PLAN_SCHEMA: Final = "asyncgg.campaign-plan/1"
 
@@ -26,44 +31,58 @@ PreparedCampaign = AbstractContextManager[tuple[Campaign, dict[str, Plan]]]
 """A campaign with the plans of its new journals, which an exception in the block removes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignSource:
-    """What a campaign is made from."""
+class CampaignSource(ABC):
+    """What a campaign is made from, given by the arguments of a command."""
 
-    name: str
-    prepare: Callable[[Path], PreparedCampaign]
-    """Makes the campaign in a folder."""
-    stdin_in_use: bool = False
-    has_state: bool = False
-    """Whether the journals are kept in a state."""
-    on_prepared: Callable[[Campaign], Campaign] = lambda campaign: campaign
-    """Called after the confirmation, before the first request; returns the campaign to run."""
-    notes: Callable[[], list[str]] = list
-    """Further lines of the plan."""
+    stdin_in_use = False
+    """Whether standard input holds data, so that /dev/tty is needed for the confirmation."""
+
+    def __init__(self, name: str, context: CommandContext, arguments: Mapping[str, Any]) -> None:
+        """`name`: the source in messages."""
+        self.name = name
+        self.context = context
+        self.arguments = arguments
+
+    @abstractmethod
+    def prepare(self, folder: Path) -> PreparedCampaign:
+        """Make the campaign in a folder."""
+
+    def before_start(self, campaign: Campaign) -> Campaign:
+        """Called after the confirmation, before the first request; returns the campaign to run."""
+        return campaign
+
+    def notes(self) -> list[str]:
+        """Further lines of the plan."""
+        return []
 
 
-def show_campaign_plan(prepared: PreparedCampaign, source: CampaignSource, console: Console) -> None:
-    """Write the plan as the result of the command."""
-    with prepared as (campaign, plans):
-        document, lines = _plan_to_dict(source.name, campaign, plans), _format_plan(source, campaign, plans)
-    console.write_result(document, lines)
-
-
-def run_new_campaign(
-    source: CampaignSource,
-    folder: Path,
-    arguments: Mapping[str, Any],
-    console: Console,
-    *,
-    output: Mapping[str, Any] | None = None,
-    on_results: OnResults = lambda folder, results: None,
-) -> int:
+def make_campaign(source: CampaignSource, folder: Path, *, plan_only: bool) -> int:
     """Prepare the campaign in `folder`, ask for confirmation, run it and return the exit code.
 
-    `output`: the `OUTPUT_SETTINGS` of its runs. `on_results` gets the results at the end.
-    Raises an `AsyncggError` or KeyboardInterrupt if nothing was sent.
+    With `plan_only` its plan is the result, and nothing is kept. Raises an `AsyncggError` or
+    KeyboardInterrupt if nothing was sent.
     """
-    processes = check_processes(arguments, has_state=source.has_state)
+    context = source.context
+    if plan_only:
+        with (
+            raise_on_signal(),
+            TemporaryDirectory(prefix="asyncgg-plan-") as temporary,
+            source.prepare(Path(temporary)) as (campaign, plans),
+        ):
+            document, lines = _plan_to_dict(source.name, campaign, plans), _format_plan(source, campaign, plans)
+        context.console.write_result(document, lines)
+        return 0
+    with NotifyOnExit(source.arguments.get("notify") or (), context) as notifier:
+        check_lane_options(source.arguments, has_state=context.settings.state is not None)
+        campaign = _prepare_and_confirm(source, folder)
+        overrides = context.settings.model_dump(exclude_unset=True, include=set(OUTPUT_SETTINGS))
+        results = run_campaign(campaign, source.arguments, context.console, overrides=overrides, waves=campaign.waves)
+        notifier.record_campaign(folder, results)
+        return write_results(context.console, campaign, results)
+
+
+def _prepare_and_confirm(source: CampaignSource, folder: Path) -> Campaign:
+    arguments, console = source.arguments, source.context.console
     if not arguments["yes"]:
         require_terminal(stdin_in_use=source.stdin_in_use)
     try:
@@ -78,7 +97,7 @@ def run_new_campaign(
             total += sum(lane.read_result().things.get("pending", 0) for lane in kept)
             if total and not arguments["yes"]:
                 console.confirm_count(total, f"{_operation(plans)} them", stdin_in_use=source.stdin_in_use)
-            campaign = source.on_prepared(campaign)
+            campaign = source.before_start(campaign)
             if len(waves) > 1:
                 campaign = replace(campaign, waves=tuple(map(tuple, waves)))
                 campaign.save()
@@ -91,9 +110,7 @@ def run_new_campaign(
         raise
     except KeyboardInterrupt:
         raise NotStartedError("interrupted; nothing was sent") from None
-    options = CampaignOptions(overrides=output or {}, waves=waves, abort_targets=arguments.get("abort_targets"))
-    lanes = lanes_of_shard(campaign, arguments.get("shard"))
-    return run_campaign(CampaignWork(campaign, lanes, options, processes, console, arguments.get("dask"), on_results))
+    return campaign
 
 
 def _operation(plans: Mapping[str, Plan]) -> str:

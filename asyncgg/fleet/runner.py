@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from asyncgg.engine import StopReason
 from asyncgg.errors import UsageError
@@ -14,39 +12,29 @@ from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.executor import LaneExecutor
 from asyncgg.fleet.group import run_waves
 from asyncgg.fleet.results import LaneResult, failed_result, not_started_result
-from asyncgg.runs import RunMode
 from asyncgg.sharing import sharing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignOptions:
-    """How the lanes are run."""
-
-    mode: RunMode = RunMode.RESUME
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that replace those of the journals."""
-    waves: Sequence[Sequence[str]] | None = None
-    """Names of targets by wave; a failed target keeps later waves from starting. None: one wave."""
-    abort_targets: float | None = None
-    """Percentage of broken targets at which all others stop."""
 
 
 class CampaignRun:
     """One start of the lanes of a campaign, where `executor` decides. Each lane ends alone.
 
-    `on_result` gets the result of each lane.
+    `waves`: names of targets by wave; by default all lanes start at once. Other parameters as
+    `run_waves`.
     """
 
     def __init__(
         self,
         lanes: Sequence[CampaignLane],
-        options: CampaignOptions,
         executor: LaneExecutor,
+        *,
+        waves: Sequence[Sequence[str]] = (),
+        abort_targets: float | None = None,
         on_result: Callable[[LaneResult], object] = lambda result: None,
     ) -> None:
         self._lanes = {lane.name: lane for lane in lanes}
-        self._options = options
+        self._waves = [[name for name in wave if name in self._lanes] for wave in waves or [list(self._lanes)]]
         self._executor = executor
+        self._abort_targets = abort_targets
         self._on_result = on_result
         self._stop: StopReason | None = None
 
@@ -57,14 +45,13 @@ class CampaignRun:
 
     async def run(self) -> list[LaneResult]:
         """Run all lanes to their end; the results are saved. Cancellation leaves resumable journals."""
-        waves = self._options.waves or [list(self._lanes)]
         with sharing():
             async with self._executor:
                 results = await run_waves(
-                    [[name for name in wave if name in self._lanes] for wave in waves],
+                    self._waves,
                     self._run_and_save,
                     self.stop,
-                    abort_targets=self._options.abort_targets,
+                    abort_targets=self._abort_targets,
                     on_result=self._on_result,
                 )
         return [results[name] for name in self._lanes]

@@ -18,7 +18,7 @@ from asyncgg.fleet.campaign import Campaign
 from asyncgg.fleet.lane_host import HostOptions
 from asyncgg.fleet.process_executor import ProcessExecutor
 from asyncgg.fleet.results import LaneResult
-from asyncgg.fleet.runner import CampaignOptions, CampaignRun
+from asyncgg.fleet.runner import CampaignRun
 from asyncgg.journal import JournalReader
 from asyncgg.runs import RunMode
 from asyncgg.simulator import FleetSpec
@@ -175,7 +175,7 @@ def test_processes_share_the_targets_and_one_may_be_killed(cli: CommandRunner, t
 
         command = (sys.executable, "-m", "asyncgg.cli.lane_worker")
         executor = ProcessExecutor(command, 2, options, kill_one)
-        return await CampaignRun(campaign.lanes, CampaignOptions(), executor).run()
+        return await CampaignRun(campaign.lanes, executor).run()
 
     results = asyncio.run(run_and_kill())
     assert [result.exit for result in results] == [0, 1, 0, 1]
