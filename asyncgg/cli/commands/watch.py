@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asyncgg.cli.console import Console
 from asyncgg.cli.options import DEBUG, JOURNAL_OR_STATE, READ_STATE, make_command
@@ -17,8 +17,10 @@ from asyncgg.cli.run_status import RunStatus
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import describe_copy, open_journal, state_connection
 from asyncgg.cli.watch_view import HISTORY_SECONDS, format_watch_line, render_pane
+from asyncgg.decommission.journal import is_decommission
 from asyncgg.errors import UsageError
 from asyncgg.fleet.folder import is_campaign
+from asyncgg.formatting import format_count
 from asyncgg.journal import JournalReader
 from asyncgg.journal.activity import failing_cores
 from asyncgg.models import RunState
@@ -30,12 +32,15 @@ if TYPE_CHECKING:
 
     from asyncgg.state import StateDocument
 
+T = TypeVar("T")
+
 _EPILOG = """
 \b
 Examples:
   asyncgg watch RUN.journal
   asyncgg watch RUN.journal >> watch.log
   asyncgg watch CAMPAIGN
+  asyncgg watch DECOMMISSION.journal
   asyncgg watch --state s3://bucket/runs
 
 The run can be in another terminal. If it is stopped, the display waits until it is resumed or retried. It
@@ -65,6 +70,9 @@ def command(journal: Path | None, **arguments: Any) -> int:
 
             watch_campaign(journal, _open_display)
             return 0
+        if journal is not None and is_decommission(journal):
+            _watch_decommission(journal)
+            return 0
         status = _watch(_Watched(journal, arguments))
         lines = format_summary(status.summary, reason=status.reason) + format_next_commands(status.summary)
         Console().write_result(summary_to_dict(status.summary), lines)
@@ -79,8 +87,6 @@ class _Watched:
         self._location = ""
         self._read: _Status | None = None
         self._document: StateDocument | None = None
-        self.seconds = 0.0
-        """What the last reading took."""
 
     @property
     def min_interval(self) -> float:
@@ -89,7 +95,6 @@ class _Watched:
 
     def read(self) -> _Status:
         """The status, and the cores with failures. A copy is downloaded only if it changed."""
-        started = time.monotonic()
         if self._read is None or self._has_changed():
             with open_journal(self._journal, None, self._arguments) as opened, JournalReader(opened.path) as reader:
                 self._read = (opened.read_status(reader, seconds=HISTORY_SECONDS), failing_cores(reader))
@@ -97,7 +102,6 @@ class _Watched:
         status, cores = self._read
         if self._document is not None:
             status = replace(status, copy=describe_copy(self._document, time.time()))
-        self.seconds = time.monotonic() - started
         return status, cores
 
     def _has_changed(self) -> bool:
@@ -112,8 +116,6 @@ class _Watched:
 
 def _watch(watched: _Watched) -> RunStatus:
     """Show the run until it ends, and return its last status."""
-    was_running = False
-    status, cores = watched.read()
 
     def format_line(moment: _Status) -> str:
         return format_watch_line(moment[0])
@@ -121,13 +123,61 @@ def _watch(watched: _Watched) -> RunStatus:
     def render(moment: _Status, width: int, _height: int, *, ascii_only: bool) -> RenderableType:
         return render_pane(*moment, width=width, ascii_only=ascii_only)
 
+    def state(moment: _Status) -> RunState:
+        return RunState.RUNNING if moment[0].running else moment[0].summary.state
+
+    return _follow(watched.read, state, format_line, render, watched.min_interval)[0]
+
+
+def _watch_decommission(path: Path) -> None:
+    """Show the stage of a decommission until it ends, and write its result."""
+    from asyncgg.decommission.journal import DecommissionJournal
+    from asyncgg.decommission.report import format_summary_lines, summarize_saved
+
+    def read() -> dict[str, Any]:
+        with DecommissionJournal(path, read_only=True) as book:
+            return summarize_saved(book)
+
+    def state(summary: dict[str, Any]) -> RunState:
+        """What is refused needs no further start of the stage."""
+        is_finished = summary["stage"] == "plan" or not (summary["devices"]["pending"] or summary["devices"]["failed"])
+        return RunState.COMPLETE if is_finished else RunState(summary["state"])
+
+    def format_line(summary: dict[str, Any]) -> str:
+        counts = summary["devices"]
+        parts = [f"{summary['stage']}: {counts['done']:,}/{format_count(counts['total'], 'device')} done"]
+        parts += [f"{counts[name]:,} {name}" for name in ("refused", "failed") if counts[name]]
+        return ", ".join([*parts, "running" if state(summary) is RunState.RUNNING else "waiting for resume"])
+
+    def render(summary: dict[str, Any], *_: int, **_options: object) -> RenderableType:
+        from rich.text import Text
+
+        return Text("\n".join(format_summary_lines(summary)))
+
+    summary = _follow(read, state, format_line, render)
+    Console().write_result(summary, format_summary_lines(summary))
+
+
+def _follow(
+    read: Callable[[], T],
+    state: Callable[[T], RunState],
+    format_line: Callable[[T], str],
+    render: Callable[..., RenderableType],
+    min_interval: float = 0.0,
+) -> T:
+    """Show what `read` returns, at least `min_interval` seconds apart, until it has ended; return the last."""
+    was_running = False
     with _open_display(format_line, render) as (show, interval):
-        while status.running or not (was_running or status.summary.state is RunState.COMPLETE):
-            was_running = was_running or status.running
-            show((status, cores))
-            time.sleep(max(interval, watched.min_interval, watched.seconds / _MAX_LOAD))
-            status, cores = watched.read()
-    return status
+        while True:
+            started = time.monotonic()
+            moment = read()
+            seconds = time.monotonic() - started
+            is_running = state(moment) is RunState.RUNNING
+            if not is_running and (was_running or state(moment) is RunState.COMPLETE):
+                return moment
+            was_running = was_running or is_running
+            show(moment)
+            time.sleep(max(interval, min_interval, seconds / _MAX_LOAD))
 
 
 def _write_lines(format_line: Callable[[Any], str]) -> Callable[[Any], object]:

@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from asyncgg.batching import Claim
+from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.journal import JournalStore, JournalWriter, RecordedReply, RetryWait, write_meta
 from asyncgg.models import RunState
 from tests.support.command_line import CommandRunner
 from tests.support.journal import ALL_DISASSOCIATED, all_failed, create_journal, make_pairs
+from tests.unit.decommission.test_page import load_page
 
 Step = Callable[[], None]
 _CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]|\r")
@@ -121,6 +123,30 @@ def test_watch_signal_ends_it_silently(cli: CommandRunner, run: ScriptedRun, num
     result = cli("watch", "run.journal")
     assert (result.code, result.err) == (0, "")
     assert len(result.out.splitlines()) == 1
+
+
+def test_watch_follows_a_decommission(cli: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped stage is waited for, a running one is shown until it ends; the result is that of status."""
+    path = tmp_path / "model-7.journal"
+    load_page(path)
+    journals: list[DecommissionJournal] = []
+
+    def pause(_: float) -> None:
+        if journals:
+            journals.pop().close()
+            steps.append("closed")
+        else:
+            journals.append(DecommissionJournal(path))
+            steps.append("opened")
+
+    steps: list[str] = []
+    monkeypatch.setattr("asyncgg.cli.commands.watch.time.sleep", pause)
+    result = cli("watch", "model-7.journal")
+    assert (result.code, result.err, steps) == (0, "", ["opened", "closed"])
+    stopped, running, *summary = result.out.splitlines()
+    assert stopped == "quarantine: 1/4 devices done, 1 refused, 1 failed, waiting for resume"
+    assert running == "quarantine: 1/4 devices done, 1 refused, 1 failed, running"
+    assert summary == cli("status", "model-7.journal").out.splitlines()
 
 
 def test_watch_missing_journal_exits_2(cli: CommandRunner) -> None:
