@@ -13,69 +13,48 @@ from asyncgg.ratelimit.quota import DOCUMENTED_QUOTA, default_burst
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveParameters:
-    """The constants of `AdaptiveRate`, chosen with benchmarks/policy_grid.py."""
+    """The constants of `AdaptiveRate`. Requests are accepted requests, unless they are throttled."""
 
-    backoff: float = 0.02
-    """Part of the rate that a throttle event takes away."""
-    unproven_backoff: float = 0.1
-    """The same above the best known rate."""
     throttled_share: float = 0.014
-    """Throttle events per request at which the rate settles. A service that throttles at random is
-    used fully only if some requests are throttled."""
-    searching_share: float = 0.08
-    """The same far below the best known rate, where the cause may end at any time."""
+    """Share of the requests that throttle events cost in the long run. A service that throttles at
+    random is used fully only if some requests are throttled."""
+    trust: float = 80.0
+    """Requests that speak for the rate when it is throttled: a single throttle lowers it by 1/81."""
+    few_requests: int = 5
+    """Requests that end a throttle event, and the least number that is evidence of anything."""
     start_margin: float = 1.0
-    """Requests per second below the quota at the start. A service that counts in windows of a
-    second admits as many evenly spaced requests without a throttle."""
-    start_seconds: float = 5.0
-    """Seconds in which the rate rises from there to the ceiling."""
-    overload_ratio: float = 6.0
-    """Events relative to the expected number that are not yet overload."""
-    overload_events: float = 1.95
-    """Events in excess of that number that mean overload."""
-    evidence: float = 60.0
-    """Requests that count for the current rate when a lower one is measured."""
-    event_requests: int = 5
-    """Accepted requests that end a throttle event."""
+    """Requests per second below the quota at the start. A service that counts in windows of a second
+    admits as many evenly spaced requests without a throttle."""
     quiet_gaps: float = 3.0
-    """Expected gaps between two events, without an event, after which the rate grows fast."""
-    recovery: float = 5.0
-    """Growth per second then, times the missing part of the best known rate."""
+    """Mean gaps between two events, without an event, after which their cause has ended."""
+    search_requests: float = 20.0
+    """Requests of the whole quota between two searches far below the best known rate, and requests
+    in which a search reaches that rate."""
+    fairness: float = 0.4
+    """Part of the way to half of the best known rate that a search without success moves a rate near
+    zero, and others in proportion: runs that share a quota become equal."""
     exploration: float = 0.3
     """Growth per second above the best known rate."""
-    search_seconds: float = 1.0
-    """Seconds without an event, far below the best known rate, after which the rate grows fast."""
-    search_requests: float = 30.0
-    """Accepted requests that must have passed then too: each search costs other clients a throttle."""
-    fairness: float = 0.2
-    """Part of the way to half of the best known rate that a search without success moves the rate:
-    runs that share a quota become equal."""
-    memory: float = 600.0
-    """Seconds in which the best known rate falls to a third if it is not reached."""
 
 
-_LARGE_GROWTH: Final = 0.9
-"""Growth that a throttle undoes starts below this part of the rate."""
+_START_SECONDS: Final = 5.0
+"""Seconds in which the rate rises from the start to the quota."""
+_FAR_BELOW: Final = 0.8
+"""The part of the best known rate below which the rate is far below it."""
+_RECENT_EVENTS: Final = 4
+"""Events whose requests are the trust in a rate. Throttles at random are seldom four at once."""
+_OVERLOADED: Final = 0.7
+"""The part of the highest trust below which events follow each other at once."""
+_OUTAGE_REQUESTS: Final = 3.0
+"""Requests, while none is accepted, in as many seconds as that has lasted."""
 _MAX_COUNTER_DELAY: Final = 2.0
 """Seconds by which the counter of a service can be late."""
-_SAVED_FRACTION: Final = 0.5
-"""The part of the tokens of a pause that the service may have saved."""
-_FAR_BELOW: Final = 0.82
-"""The part of the best known rate that is far below it."""
-_MAX_START_MARGIN: Final = 0.2
-"""The part of the quota that the start margin may be."""
-_SEARCH_ROUND_TRIPS: Final = 5
-"""Minimum round trips of a search, which overshoots for one."""
 _SHORT_ROUND_TRIP: Final = 0.2
 """Seconds of a round trip above which growth is slower."""
 _ROUND_TRIP_WEIGHT: Final = 0.1
 """Weight of the last round trip in the mean."""
 _LATE_TIMERS: Final = 0.005
 """Seconds by which timers can be late without a loss of throughput, below the ceiling."""
-_MIN_IN_FLIGHT: Final = 20
-"""Requests in flight whose throttled share is a measurement."""
-_OVERLOAD_WEIGHT: Final = 10.0
-"""How much a high share of throttles reduces `AdaptiveParameters.evidence`."""
 _SHARE_HOLD, _MAX_SHARE_HOLD = 60.0, 900.0
 """Seconds for which a lowered share holds: doubled each time, up to the maximum."""
 _SHARE_FALLBACK: Final = 0.8
@@ -86,22 +65,24 @@ class AdaptiveRate:
     """Uses as much of an unknown quota as the service accepts, and never more than `ceiling`.
 
     - **Start.** At the documented quota, or at a ceiling below it. If they are equal, the rate starts
-      one request per second lower and reaches them within seconds. It grows to a higher ceiling while nothing is
-      throttled, after `explore_after` seconds' worth of requests.
+      one request per second lower and reaches them within seconds. It grows to a higher ceiling
+      while nothing is throttled, after `explore_after` seconds' worth of requests.
     - **Throttle event.** Throttles that belong together are one event: those of requests in flight,
       and those within the delay of the service's counter, which is the longest time without an
-      accepted request so far. While nothing is accepted the rate is halved, twice at first and then every 2 s.
-    - **Down.** An event lowers the rate by a small part. Events far more often than expected mean
-      overload: the rate accepted since the first of them is then a measurement.
-    - **Up.** Accepted requests raise the rate as much as keeps the share of events at a target. An
+      accepted request so far. While nothing is accepted, the rate falls with the time that lasts.
+    - **Down.** An event lowers the rate to the accepted share of its requests. Requests accepted
+      since the last few events count too, so a single throttle lowers it by one or two percent, and
+      throttles that follow each other at once lower it to what is accepted.
+    - **Up.** Accepted requests raise the rate as much as keeps the cost of events at a target. An
       event costs its throttles and the requests that could have been sent meanwhile, so a service
       with pauses or a late counter is probed less.
-    - **Search.** After a long time without an event the rate grows fast to the best known rate; far
-      below it, after a second. An event undoes such growth; far below the best known rate it means
-      that others use the quota too, and moves the rate towards half of it.
+    - **Search.** After a long time without an event the rate rises to the best known rate, and then
+      above it; far below the best known rate it rises soon. An event undoes that, and moves the rate
+      towards half of the best one, since others use the quota too.
     - Only requests that had to wait for the limiter raise the rate.
-    - **Share.** With `share` below 1 the ceiling is that part of an assumed quota. Overload means
-      that the quota is lower: its share is the limit for a minute, doubled up to 15 minutes.
+    - **Share.** With `share` below 1 the ceiling is that part of an assumed quota. Three events that
+      follow each other at once mean that the quota is lower: its share is the limit for a minute,
+      doubled up to 15 minutes.
     - **Burst.** Without throttles `burst`, by default `default_burst`; below the ceiling
       just enough for late timers, and 1 during an event.
 
@@ -130,30 +111,28 @@ class AdaptiveRate:
         self._parameters = parameters or AdaptiveParameters()
         self._start_margin = 0.0
         if self._share == 1 and ceiling <= documented:
-            margin = min(self._parameters.start_margin, _MAX_START_MARGIN * documented)
+            margin = min(self._parameters.start_margin, documented / 5)
             self._start_margin = max(0.0, ceiling - (documented - margin))
             self._rate -= self._start_margin
         self.reason = RateReason.STARTED
         """Why the rate changed last."""
         self._throttle_events = 0
         self._accepted = 0  # since the last event, without those that ended it
+        self._trust_gained = [self._parameters.trust / _RECENT_EVENTS] * _RECENT_EVENTS  # before each recent event
+        self._quiet_after = math.inf  # accepted requests after which the absence of events is evidence
+        self._rate_before_search = self._rate
+        self._round_trip = 0.0
         # The current or last event.
-        self._event_open = self._event_costs = False
+        self._event_open = self._undone_search = False
         self._event_at = self._lowered_at = -math.inf
-        self._event_throttled = self._event_accepted = 0
-        self._flight_throttled = self._flight_accepted = 0  # of the requests in flight when the event began
-        self._event_paused_until = -math.inf
-        self._blocked_steps = 0
+        self._event_throttled = self._event_accepted = 0  # accepted: of requests sent since the rate was lowered
+        self._event_rate = self._rate  # that the evidence lowers
+        self._trust = 0.0
+        self._evidence_against = self._evidence_for = 0
+        self._outage_rate = math.inf
         # Events so far.
         self._cost = 1.0  # requests lost per event
-        self._quiet_after = math.inf  # accepted requests after which the absence of events is evidence
         self._counter_delay = 0.0
-        self._excess_events = 0.0  # above the number that is not yet overload
-        self._streak_accepted = self._streak_throttled = 0  # since the first of them
-        self._streak_seconds = 0.0
-        self._rate_before_growth = self._rate
-        self._round_trip = 0.0
-        self._counted_until: float | None = None
         # A lowered share.
         self._share_overruns = 0
         self._limit_until = -math.inf
@@ -161,7 +140,7 @@ class AdaptiveRate:
     @property
     def rate(self) -> float:
         """The current rate."""
-        return max(self._floor, self._rate * 0.5**self._blocked_steps)
+        return max(self._floor, min(self._rate, self._outage_rate))
 
     @property
     def burst(self) -> float:
@@ -178,164 +157,119 @@ class AdaptiveRate:
 
     def on_accepted(self, started: float, now: float, *, limited: bool = True) -> float:
         """Count an accepted request; return the new rate."""
-        self._streak_seconds += self._elapsed(now)
-        self._streak_accepted += 1
-        if started < self._lowered_at:
-            self._flight_accepted += 1
-            return self.rate
+        in_flight = started < self._lowered_at  # when the event began
         if self._event_open:
-            if self._blocked_steps:
-                self._blocked_steps, self.reason = 0, RateReason.ACCEPTED
-            self._event_accepted += 1
-            if self._event_accepted < self._parameters.event_requests:
+            self._evidence_for += 1
+            self._weigh_evidence()
+            if not in_flight:
+                self._event_accepted += 1
+                if self._outage_rate < math.inf:
+                    self._outage_rate, self.reason = math.inf, RateReason.ACCEPTED
+            if self._event_accepted < self._parameters.few_requests:
                 return self.rate
             self._end_event(now)
+        if in_flight:
+            return self.rate
         self._round_trip += (_ROUND_TRIP_WEIGHT if self._round_trip else 1.0) * (now - started - self._round_trip)
         if now >= self._limit_until:
             self._limit = self._ceiling
         if limited:
             self._accepted += 1
-            self._count_expected_events()
             self._raise_rate()
         return self.rate
 
     def on_throttled(self, started: float, now: float, retry_after: float | None) -> float:
-        """Lower the rate unless the throttle belongs to the current event; return the rate."""
-        self._streak_seconds += self._elapsed(now)
-        if not self._blocked_steps:
-            self._streak_throttled += 1
-        self._event_throttled += 1
-        if started < self._lowered_at:
-            self._flight_throttled += 1
+        """Lower the rate; return it."""
+        if not self._event_open:
+            if now < self._event_at + self._counter_delay:
+                self._resume_event()
+            else:
+                self._begin_event(now)
+            self._lowered_at = now
+        elif started < self._lowered_at or self._event_accepted:
+            self._evidence_against += 1
+            self._weigh_evidence()
         else:
-            if not self._event_open:
-                self._lowered_at = now
-                if now < self._event_at + self._counter_delay:
-                    self._event_open = True
-                else:
-                    self._begin_event(now)
-            elif not self._event_accepted and self._blocked_steps < self._max_blocked_steps(now):
-                self._lowered_at = now
-                self._blocked_steps += 1
-                self.reason = RateReason.BLOCKED
-        pause = max(0.0, retry_after or 0.0)
-        self._event_paused_until = max(self._event_paused_until, now + pause)
-        self._counted_until = max(now + pause, self._counted_until or now)
+            lasted = max(now - self._event_at, _OUTAGE_REQUESTS / self._rate)
+            self._outage_rate, self.reason = min(self._outage_rate, _OUTAGE_REQUESTS / lasted), RateReason.BLOCKED
+            self._lowered_at = now
+        self._event_throttled += 1
         return self.rate
 
-    def _elapsed(self, now: float) -> float:
-        """Seconds of sending since the last reply; pauses and idle times do not count."""
-        previous = now if self._counted_until is None else self._counted_until
-        self._counted_until = max(now, previous)
-        return min(self._counted_until - previous, max(0.25, 2 / self._rate))
-
-    def _target(self) -> float:
-        """Events per request to settle at."""
-        parameters = self._parameters
-        return min(parameters.searching_share, parameters.throttled_share * max(1.0, self._best / self._rate))
-
-    def _count_expected_events(self) -> None:
-        """Subtract the events that one accepted request can cause without overload."""
-        parameters = self._parameters
-        self._excess_events -= parameters.overload_ratio * self._target()
-        if self._excess_events <= 0:
-            self._excess_events = self._streak_seconds = 0.0
-            self._streak_accepted = self._streak_throttled = 0
-
-    def _max_blocked_steps(self, now: float) -> float:
-        """How often the rate may be halved: twice for the delay of a counter, then every 2 s."""
-        return 2 + (now - self._event_at) // _MAX_COUNTER_DELAY
-
     def _begin_event(self, now: float) -> None:
-        parameters = self._parameters
+        parameters, rate = self._parameters, self._rate
         self._throttle_events += 1
         self.reason = RateReason.THROTTLED
-        rate, backoff = self._rate, parameters.backoff
-        unproven = rate > self._best * (1 + backoff)
-        grown = self._rate_before_growth < _LARGE_GROWTH * rate
-        self._event_costs = not (unproven or grown)
-        if unproven:
-            backoff = parameters.unproven_backoff
-        elif grown and not self._excess_events:
-            rate, backoff = max(self._rate_before_growth, rate / 2), 0.0
-            if rate < _FAR_BELOW * self._best:
-                rate += parameters.fairness * (self._best / 2 - rate)
-        self._excess_events += 1
-        if self._excess_events > parameters.overload_events:
-            self._excess_events = parameters.overload_events
-            rate = self._measured(rate)
+        if self._accepted >= parameters.trust:
+            self._best = max(self._best, self._rate_before_search)
+        gained = min(self._accepted, parameters.trust / _RECENT_EVENTS)
+        self._trust_gained = [*self._trust_gained[1:], gained]
+        trust = sum(self._trust_gained)
+        unproven = rate > self._best * (1 + 1 / parameters.trust)
+        self._undone_search = not unproven and self._accepted > self._quiet_after and trust > parameters.few_requests
+        if self._undone_search:
+            before = max(self._rate_before_search, rate / 2)
+            missing = max(0.0, 1 - before / self._best)
+            rate = min(rate, before + parameters.fairness * missing * (self._best / 2 - before))
+        elif trust < _OVERLOADED * parameters.trust:
+            self.reason = RateReason.OVERLOADED
             if self._share < 1:
-                rate = self._limit_share(rate, now)
-        else:
-            rate *= 1 - backoff
-        self._rate = self._rate_before_growth = max(self._floor, rate)
+                rate = self._limit_share(now)
+        self._trust = max(parameters.few_requests, 0.0 if unproven else trust)
+        self._evidence_against, self._evidence_for = 0 if self._undone_search else 1, 0
+        self._event_rate = rate
+        self._weigh_evidence()
         self._accepted = 0
         self._event_open, self._event_at = True, now
-        self._event_throttled, self._event_accepted = 1, 0
-        self._flight_throttled = self._flight_accepted = 0
-        self._event_paused_until = -math.inf
+        self._event_throttled = self._event_accepted = 0
 
-    def _measured(self, rate: float) -> float:
-        """The rate accepted since the events became too many, at most `rate` less the back-off."""
-        throttled_share = self._streak_throttled / (self._streak_throttled + self._streak_accepted)
-        weight = self._parameters.evidence / (1 + _OVERLOAD_WEIGHT * throttled_share)
-        measured = (self._streak_accepted + weight) / (self._streak_seconds + weight / rate)
-        if measured < rate:
-            self.reason = RateReason.OVERLOADED
-        return min(measured, rate * (1 - self._parameters.backoff))
+    def _resume_event(self) -> None:
+        """Continue the last event: the counter of the service is still late."""
+        self._event_open, self._event_accepted = True, 0
+        self._event_rate, self._evidence_against, self._evidence_for = self._rate, 0, 0
+
+    def _weigh_evidence(self) -> None:
+        """Lower the rate of the event to the share of requests that the service accepts."""
+        accepted = self._trust + self._evidence_for
+        self._rate = max(self._floor, self._event_rate * accepted / (accepted + self._evidence_against))
 
     def _end_event(self, now: float) -> None:
         parameters = self._parameters
         self._event_open = False
-        in_flight = self._flight_throttled + self._flight_accepted
-        if in_flight >= _MIN_IN_FLIGHT:
-            self.reason = RateReason.THROTTLED
-            self._rate = max(self._floor, self._rate * (1 - self._flight_throttled / (in_flight + parameters.evidence)))
-        ending = (parameters.event_requests - 1) / self._rate
+        ending = (parameters.few_requests - 1) / self._rate
         lost_seconds = max(0.0, now - self._event_at - self._round_trip - ending)
-        paused_seconds = min(lost_seconds, max(0.0, self._event_paused_until - self._event_at))
-        lost_seconds -= _SAVED_FRACTION * paused_seconds
-        cost = self._event_throttled + self._rate * lost_seconds
-        if self._event_costs:
-            self._cost = (self._cost + cost) / 2
-        self._quiet_after = parameters.quiet_gaps * self._cost / self._target()
+        if not self._undone_search:
+            self._cost = (self._cost + self._event_throttled + self._rate * lost_seconds) / 2
+        self._counter_delay = max(self._counter_delay, min(_MAX_COUNTER_DELAY, lost_seconds - self._round_trip))
+        self._rate_before_search = self._rate
+        self._quiet_after = parameters.quiet_gaps * self._cost / parameters.throttled_share
         if self._rate < _FAR_BELOW * self._best:
-            seconds = max(parameters.search_seconds, _SEARCH_ROUND_TRIPS * self._round_trip)
-            self._quiet_after = min(self._quiet_after, max(seconds * self._rate, parameters.search_requests))
-        self._counter_delay = max(
-            self._counter_delay, min(_MAX_COUNTER_DELAY, lost_seconds - paused_seconds - self._round_trip)
-        )
+            search = max(parameters.few_requests, parameters.search_requests * self._rate / self._best)
+            self._quiet_after = min(self._quiet_after, search)
 
     def _raise_rate(self) -> None:
         """Raise the rate for one accepted request."""
         parameters, rate = self._parameters, self._rate
-        growth = self._target() * parameters.backoff / self._cost
-        self.reason = RateReason.ACCEPTED
-        if self._throttle_events:
-            quiet = self._accepted / self._quiet_after - 1
-            if quiet <= 0:
-                self._rate_before_growth = rate
-            else:
-                self._best = max(self._best, self._rate_before_growth)  # was not throttled for long enough
-                missing = min(1.0, max(0.0, self._best / rate - 1))
-                growth += min(1.0, quiet) * self._growth(parameters.exploration + parameters.recovery * missing)
-                self.reason = RateReason.QUIET
-            self._best *= math.exp(-1 / (parameters.memory * rate))
-        elif rate < self._best:
-            growth = self._start_margin / parameters.start_seconds / rate**2
-            self._rate_before_growth = rate
-        elif self._accepted > self._explore_after:
-            growth += self._growth(parameters.exploration)
-            self._rate_before_growth = rate
-        self._rate = max(self._floor, min(self._limit, rate * math.exp(growth)))
+        new_rate = rate * (1 + parameters.throttled_share / (parameters.trust * self._cost))
+        slowness = max(1.0, self._round_trip / _SHORT_ROUND_TRIP)
+        searching = self._accepted > (self._quiet_after if self._throttle_events else self._explore_after)
+        self.reason = RateReason.QUIET if searching and self._throttle_events else RateReason.ACCEPTED
+        if searching:
+            self._best = max(self._best, self._rate_before_search)  # was not throttled for long enough
+        else:
+            self._rate_before_search = new_rate
+        if rate < self._best and not self._throttle_events:
+            new_rate = rate + self._start_margin / _START_SECONDS / rate
+        elif rate < self._best and searching:
+            requests = max(parameters.search_requests, 3 * self._round_trip * rate)
+            new_rate = min(self._best, rate + (self._best - self._rate_before_search) / requests)
+        elif searching:
+            new_rate += parameters.exploration / slowness
+        self._rate = max(self._floor, min(self._limit, new_rate))
 
-    def _growth(self, per_second: float) -> float:
-        """Growth per request; slower if replies come late."""
-        return per_second * min(1.0, _SHORT_ROUND_TRIP / max(self._round_trip, 1e-9)) / self._rate
-
-    def _limit_share(self, rate: float, now: float) -> float:
+    def _limit_share(self, now: float) -> float:
         """Take `share` of a lower quota; return the new rate."""
-        self._limit = max(self._floor, self._share * _SHARE_FALLBACK * rate)
+        self._limit = max(self._floor, self._share * _SHARE_FALLBACK * self._rate)
         self._limit_until = now + min(_SHARE_HOLD * 2.0**self._share_overruns, _MAX_SHARE_HOLD)
         self._share_overruns = min(self._share_overruns + 1, 10)
         self.reason = RateReason.SHARE

@@ -9,7 +9,14 @@ from typing import Final
 
 from asyncgg.manifest import BadRow
 from asyncgg.models import Operation
-from asyncgg.ratelimit import AdaptiveRate, default_burst, documented_quota, expected_rate, limits_for_share
+from asyncgg.ratelimit import (
+    AdaptiveParameters,
+    AdaptiveRate,
+    default_burst,
+    documented_quota,
+    expected_rate,
+    limits_for_share,
+)
 from asyncgg.settings import Settings
 from asyncgg.transport import Endpoint
 
@@ -132,7 +139,8 @@ def rate_policy(settings: Settings, region: str | None) -> AdaptiveRate:
 
     - `--quota-share` below 1: that share of the quota is the ceiling, in any window of five
       seconds. Throttles can lower the quota that the share refers to.
-    - `--rate R`: the ceiling is R. The run starts at the quota if that is lower.
+    - `--rate R`: the ceiling is R. The run starts at the quota if that is lower, and exactly at R if
+      `--quota R` says that it is the quota.
     - `--rate auto`: the ceiling is the quota; with `--explore`, ten times the quota.
     """
     rate, quota = quota_rate(settings, region), effective_quota(settings, region)
@@ -140,6 +148,7 @@ def rate_policy(settings: Settings, region: str | None) -> AdaptiveRate:
         ceiling, burst = limits_for_share(rate, settings.burst)
         return AdaptiveRate(ceiling, documented=ceiling, burst=burst, share=settings.quota_share)
     if settings.rate is not None:
-        return AdaptiveRate(rate, documented=quota, burst=settings.burst)
+        exact = AdaptiveParameters(start_margin=0.0) if rate == settings.quota else None
+        return AdaptiveRate(rate, documented=quota, burst=settings.burst, parameters=exact)
     ceiling = _MAX_MULTIPLE * quota if settings.explore else quota
     return AdaptiveRate(ceiling, documented=quota, burst=settings.burst, explore_after=_EXPLORE_AFTER)

@@ -50,28 +50,31 @@ def test_adaptive_rate_ceiling_below_documented_quota_is_used_at_once() -> None:
 
 
 def test_on_throttled_requests_in_flight_are_one_event() -> None:
-    """Throttles of requests sent before the rate was lowered are part of the same event."""
+    """Throttles of requests sent before the rate was lowered are part of the same event. Together they
+    lower the rate to the accepted share, as if 80 requests had been accepted before."""
     policy = AdaptiveRate(30)
     now = accept_steadily(policy, 0, 10)
     lowered = policy.on_throttled(now - 0.05, now, None)
-    assert lowered == pytest.approx(0.98 * 30)
+    assert lowered == pytest.approx(80 / 81 * 30)
     for step in range(1, 11):
-        assert policy.on_accepted(now - 0.04, now + step / 1000) == lowered
-        assert policy.on_throttled(now - 0.04, now + step / 1000, None) == lowered
+        policy.on_accepted(now - 0.04, now + step / 1000)
+        policy.on_throttled(now - 0.04, now + step / 1000, None)
+    assert policy.rate == pytest.approx(90 / 101 * 30)
     now = accept_steadily(policy, now, 2)
     assert policy.on_throttled(now, now + 0.08, None) < lowered
     assert policy.statistics().throttle_events == 2
 
 
-def test_on_throttled_without_accepted_requests_halves_the_rate_twice() -> None:
-    """While nothing is accepted, each round trip halves the rate; the first accepted request
-    restores it."""
+def test_on_throttled_without_accepted_requests_lowers_the_rate_with_time() -> None:
+    """While nothing is accepted, the rate is three requests in as many seconds as that has lasted;
+    the first accepted request restores it."""
     policy = AdaptiveRate(30)
-    now = accept_steadily(policy, 0, 5)
-    rates = [policy.on_throttled(now + 0.1 * trip, now + 0.1 * trip + 0.1, None) for trip in range(5)]
-    assert rates == pytest.approx([29.4, 14.7, 7.35, 7.35, 7.35])
+    now = accept_steadily(policy, 0, 6)
+    rates = [policy.on_throttled(now + trip, now + trip + 0.1, None) for trip in (0, 0.1, 0.4, 1.0, 3.0)]
+    assert rates == pytest.approx([80 / 81 * 30, 80 / 81 * 30, 3 / 0.4, 3 / 1.0, 3 / 3.0])
     assert policy.reason is RateReason.BLOCKED
-    assert policy.on_accepted(now + 0.6, now + 0.7) == pytest.approx(29.4)
+    assert policy.on_accepted(now + 4, now + 4.1) == pytest.approx(80 / 81 * 30, rel=0.001)
+    assert policy.reason is RateReason.ACCEPTED
     assert policy.statistics().throttle_events == 1
 
 
@@ -93,7 +96,7 @@ def test_on_accepted_returns_to_the_ceiling() -> None:
     """Accepted requests alone bring the rate back to the ceiling."""
     policy = AdaptiveRate(30)
     policy.on_throttled(0, 0.05, 1.0)
-    accept_steadily(policy, 1.05, 40)
+    accept_steadily(policy, 1.05, 90)
     assert policy.rate == 30
 
 
