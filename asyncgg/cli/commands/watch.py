@@ -126,7 +126,7 @@ def _watch(watched: _Watched) -> RunStatus:
     def state(moment: _Status) -> RunState:
         return RunState.RUNNING if moment[0].running else moment[0].summary.state
 
-    return _follow(watched.read, state, format_line, render, watched.min_interval)[0]
+    return _follow(watched.read, state, format_line, render, lambda: watched.min_interval)[0]
 
 
 def _watch_decommission(path: Path) -> None:
@@ -163,9 +163,9 @@ def _follow(
     state: Callable[[T], RunState],
     format_line: Callable[[T], str],
     render: Callable[..., RenderableType],
-    min_interval: float = 0.0,
+    min_interval: Callable[[], float] = lambda: 0.0,
 ) -> T:
-    """Show what `read` returns, at least `min_interval` seconds apart, until it has ended; return the last."""
+    """Show what `read` returns until it has ended, and return the last; `min_interval`: seconds, known after a read."""
     was_running = False
     with _open_display(format_line, render) as (show, interval):
         while True:
@@ -177,7 +177,7 @@ def _follow(
                 return moment
             was_running = was_running or is_running
             show(moment)
-            time.sleep(max(interval, min_interval, seconds / _MAX_LOAD))
+            time.sleep(max(interval, min_interval(), seconds / _MAX_LOAD))
 
 
 def _write_lines(format_line: Callable[[Any], str]) -> Callable[[Any], object]:
