@@ -16,13 +16,19 @@ from typing import IO, Any, Final, cast
 from asyncgg.errors import SettingsError, UsageError
 
 _COMPANION_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
+_MAX_TEXT: Final = 64 << 20
+"""Bytes of a file that is read at once."""
 _UNQUOTED_ACCOUNT: Final = re.compile(r"^\s*expect[_-]account\s*=\s*(0\d*)", re.MULTILINE)
 
 
 def read_text(path: Path, kind: str) -> str:
     """The UTF-8 text of a file of this `kind`. Raises `SettingsError`."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(_MAX_TEXT + 1)
+        if len(data) > _MAX_TEXT:  # a device such as /dev/zero never ends
+            raise SettingsError(f"{path}: larger than {_MAX_TEXT >> 20} MiB; this is not a {kind}")
+        return data.decode("utf-8-sig")
     except FileNotFoundError:
         raise SettingsError(f"{path}: {kind} not found; check the path") from None
     except UnicodeDecodeError:
@@ -35,7 +41,7 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
     """The JSON object that `data` is; empty for anything else."""
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 
@@ -44,9 +50,19 @@ def read_toml(path: Path, kind: str) -> dict[str, Any]:
     """The values of a TOML file of this `kind`. Raises `SettingsError`."""
     text = read_text(path, kind)
     try:
-        return tomllib.loads(text)
+        return parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: invalid TOML: {error}{quotes_hint(text)}") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The values of a TOML text. Raises `tomllib.TOMLDecodeError`, also for what Python cannot hold."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except (ValueError, RecursionError):  # a number with thousands of digits, thousands of brackets
+        raise tomllib.TOMLDecodeError("nested too deeply, or a number is too long") from None
 
 
 def quotes_hint(toml: str) -> str:
@@ -66,7 +82,7 @@ def atomic_write_text(path: Path, protected_path: Path | None = None, kind: str 
     """
     with atomic_write_binary(path, protected_path, kind) as raw, contextlib.ExitStack() as stack:
         binary = raw
-        if path.resolve().name.lower().endswith(".gz"):
+        if real_path(path).name.lower().endswith(".gz"):
             # No name and time inside, so that equal rows give equal files.
             binary = cast("IO[bytes]", stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)))
         yield stack.enter_context(io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline=""))
@@ -92,19 +108,24 @@ def atomic_write_binary(path: Path, protected_path: Path | None = None, kind: st
 
 def checked_output_path(path: Path, protected_path: Path | None = None, kind: str = "journal") -> Path:
     """The file that writing to `path` replaces. Raises `UsageError` if this is not allowed."""
-    target = path.resolve()  # replaces the target of a link, not the link
+    target = real_path(path)  # replaces the target of a link, not the link
     if path.exists() and not target.exists():  # a pipe as /dev/stdout, whose target has no name
         return path
     if target.is_dir():
         raise UsageError(f"{path} is a directory; give a file name")
     if protected_path is None:
         return target
-    protected = protected_path.resolve()
+    protected = real_path(protected_path)
     if target in {protected.with_name(protected.name + suffix) for suffix in _COMPANION_SUFFIXES} or is_same_file(
         target, protected
     ):
         raise UsageError(f"{path}: would overwrite the {kind}; choose another file")
     return target
+
+
+def real_path(path: Path) -> Path:
+    """The absolute path without links. Unlike `Path.resolve` it accepts a loop of links."""
+    return Path(os.path.realpath(path))
 
 
 def is_same_file(one: Path, other: Path) -> bool:

@@ -24,7 +24,8 @@ from asyncgg.errors import AsyncggError, GuardError, StateWriteError, UsageError
 from asyncgg.files import atomic_write_text, parse_json_object
 from asyncgg.storage import FileLock, LockHeldError, is_locked, remove_file
 
-_RUN_NAME: Final = re.compile(r"\d{8}T\d{6}Z(?:-\d+)?\Z")
+RUN_NAME: Final = r"[0-9]{8}T[0-9]{6}Z(?:-[0-9]{1,9})?"
+"""Regular expression of the name of a run."""
 _DRY_RUN: Final = "dry-run"
 _DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
@@ -203,7 +204,7 @@ def latest_snapshot(folder: Path) -> Path | None:
 
 def list_run_directories(folder: Path) -> list[RunDirectory]:
     """The runs in a state folder, oldest first. Raises `OSError`."""
-    entries = [entry for entry in folder.iterdir() if _RUN_NAME.match(entry.name) and entry.is_dir()]
+    entries = [entry for entry in folder.iterdir() if re.fullmatch(RUN_NAME, entry.name) and entry.is_dir()]
     return [RunDirectory(entry) for entry in sorted(entries, key=lambda entry: run_sort_key(entry.name))]
 
 

@@ -128,7 +128,7 @@ def _require_json(response_dict: Mapping[str, Any], operation_model: Any, **_: o
         return
     try:
         is_object = isinstance(json.loads(response_dict["body"]), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         is_object = False
     if not is_object:
         raise ResponseParserError(f"HTTP {response_dict['status_code']} without a JSON object")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -12,9 +13,11 @@ from typing import Any, Final, TextIO
 import click
 
 from asyncgg.cli.wrapping import terminal_width, wrap_lines
-from asyncgg.errors import AsyncggError
+from asyncgg.errors import AsyncggError, UsageError
 
 EXIT_INTERRUPTED: Final = 130
+_PATH_ERRORS: Final = frozenset({errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR})
+"""Of a path that the user gave; checks of whether a file exists raise them."""
 
 
 def run_with_exit_code(command: Callable[[], Any], *, debug: bool = False) -> int:
@@ -38,6 +41,9 @@ def run_with_exit_code(command: Callable[[], Any], *, debug: bool = False) -> in
         return 1
     except OSError as error:
         _print_traceback(debug)
+        if error.errno in _PATH_ERRORS and error.filename:
+            print_error(f"{error.filename}: {error.strerror}; check the path")
+            return UsageError.exit_code
         print_error(f"system error: {error}")
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback

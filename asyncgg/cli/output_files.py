@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from asyncgg.errors import UsageError
-from asyncgg.files import checked_output_path, is_same_file
+from asyncgg.files import checked_output_path, is_same_file, real_path
 
 JOURNALS: Final = ("journal", "original", "run", "replay", "from_run")
 """Parameters that name a journal."""
@@ -41,7 +41,7 @@ def require_distinct_files(values: Mapping[str, Any]) -> None:
                 continue
             if other in JOURNALS and name in OUTPUTS:
                 checked_output_path(path, other_path)
-            if path.resolve() == other_path.resolve() or is_same_file(path, other_path):
+            if real_path(path) == real_path(other_path) or is_same_file(path, other_path):
                 raise UsageError(f"{path}: {_label(name)} and {_label(other)} name the same file; choose another one")
 
 

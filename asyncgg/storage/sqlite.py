@@ -29,6 +29,7 @@ _ADVICE: Final = {
     sqlite3.SQLITE_IOERR: "{path}: disk I/O error; check the free space and the disk quota",
 }
 _DISK_ERRORS: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_WRONG_TYPE: Final = (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _FETCH_SIZE: Final = 100
 DRAFT_SUFFIX: Final = ".draft"
 """Ends the name of a journal while it is imported."""
@@ -66,6 +67,8 @@ class SqliteFormat:
     def is_marked(self, path: Path) -> bool:
         """Whether the file at `path` has the application id, whatever its version; False if it cannot be read."""
         try:
+            if not path.is_file():  # opening a pipe would block for ever
+                return False
             with path.open("rb") as file:
                 header = file.read(_APPLICATION_ID_AT.stop)
         except OSError:
@@ -135,11 +138,15 @@ class SqliteFormat:
 
     @contextlib.contextmanager
     def translate_errors(self, path: Path, *, writing: bool = False) -> Iterator[None]:
-        """Translate SQLite's errors, and `ValueError`: a damaged file may hold any value."""
+        """Translate SQLite's errors, and what a value of another type raises: a damaged file may hold any value."""
         try:
             yield
         except (sqlite3.Error, ValueError) as error:
             raise self.translate(error, path, writing=writing) from None
+        except _WRONG_TYPE as error:
+            if writing:  # the values are those of the program
+                raise
+            raise self.error(f"{path} is corrupt: {type(error).__name__}: {error}; restore it from a copy") from None
 
     def _open(self, path: Path, *, read_only: bool) -> sqlite3.Connection:
         connection = self.connect(path, read_only=read_only)

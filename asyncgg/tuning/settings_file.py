@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import UsageError
-from asyncgg.files import atomic_write_text
+from asyncgg.files import atomic_write_text, parse_toml
 from asyncgg.tuning.models import Configuration
 
 _TABLE_HEADER: Final = re.compile(r"\s*\[")
@@ -48,7 +48,7 @@ def read_existing(path: Path, *, replace: bool) -> str | None:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if replace:
-            tomllib.loads(text)
+            parse_toml(text)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -68,7 +68,7 @@ def update_settings(text: str, config: Configuration, comment: str, path: Path) 
     Raises `UsageError` if any other key would change its value.
     """
     try:
-        old = _normalize_keys(tomllib.loads(text))
+        old = _normalize_keys(parse_toml(text))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: invalid TOML: {error}") from None
     lines = text.splitlines(keepends=True)
@@ -87,7 +87,7 @@ def update_settings(text: str, config: Configuration, comment: str, path: Path) 
     )
     expected = {name: value for name, value in old.items() if name not in _MANAGED_SETTINGS} | to_settings(config)
     try:
-        matches = _normalize_keys(tomllib.loads(new)) == expected
+        matches = _normalize_keys(parse_toml(new)) == expected
     except tomllib.TOMLDecodeError:
         matches = False
     if not matches:

@@ -220,6 +220,10 @@ OPTIONS = (
     _option_case("--expect-account", "me", message_pattern="--expect-account.*12 digits"),
     _option_case("--endpoint-url", "missing", message_pattern="endpoint URL 'missing'", uses_endpoint=False),
     _option_case("--profile", "missing", message_pattern="no AWS profile 'missing'"),
+    *(
+        _option_case(option, "x" * 300, message_pattern="x: File name too long; check the path")
+        for option in ("--journal", "--protect", "--rejects", "--log-file")
+    ),
     _option_case("--frobnicate", message_pattern="--frobnicate.*--help"),
     _option_case("--config", "missing.toml", message_pattern="missing.toml: settings file not found"),
     _option_case("--protect", "missing.txt", message_pattern="missing.txt: no such file"),
@@ -286,6 +290,12 @@ JOURNALS = (
             ("status", "run.journal"),
             ("report", "run.journal", "--json"),
         )
+    ),
+    *(
+        _journal_case(
+            f"a pipe, {command[0]}", "is not a regular file", lambda folder: os.mkfifo(folder / "run.journal"), *command
+        )
+        for command in (("resume", "run.journal", "--yes"), ("status", "run.journal"), ("report", "run.journal"))
     ),
     _journal_case("a directory", "is a directory", lambda folder: (folder / "run.journal").mkdir()),
     _journal_case(

@@ -27,7 +27,7 @@ from asyncgg.cleanup.policy.model import (
 from asyncgg.cleanup.policy.parser import parse_rules
 from asyncgg.cleanup.policy.toml_lines import KeyPath, key_lines
 from asyncgg.errors import SettingsError, UsageError
-from asyncgg.files import quotes_hint, read_text
+from asyncgg.files import parse_toml, quotes_hint, read_text
 from asyncgg.manifest import ProtectList, load_protect_list
 
 _TABLES: Final[Mapping[str, type[Any]]] = {
@@ -70,11 +70,9 @@ def check_policy(path: Path) -> PolicyCheck:
     """
     text = read_text(path, "policy")
     try:
-        values = tomllib.loads(text)
+        values = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         return PolicyCheck(None, (_toml_diagnostic(error, text),), ())
-    except RecursionError:
-        return PolicyCheck(None, (Diagnostic(0, "", "nested too deeply"),), ())
     diagnostics = Diagnostics(key_lines(text))
     for key in values.keys() - set(_TOP_LEVEL_KEYS):
         diagnostics.add_error((key,), unknown_key_message(key, _TOP_LEVEL_KEYS))

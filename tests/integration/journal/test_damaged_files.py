@@ -126,6 +126,11 @@ def test_open_unusable_file_fails(tmp_path: Path, case: str, opener: type[Journa
         ("UPDATE meta SET value = 'unknown' WHERE key = 'state'", "state"),
         ("UPDATE meta SET value = 'many' WHERE key = 'duplicates'", "summary"),
         ("UPDATE meta SET value = '{' WHERE key = 'settings'", "settings"),
+        ("UPDATE meta SET value = 'NaN' WHERE key = 'duplicates'", "summary"),
+        ("INSERT INTO meta VALUES ('lost_notifications', 'NaN')", "summary"),
+        (f"UPDATE meta SET value = '{'[' * 100_000}' WHERE key = 'settings'", "settings"),
+        ("UPDATE meta SET value = 'null' WHERE key = 'settings'", "settings"),
+        ("INSERT INTO rate_decision VALUES (1, 'x', 30, 'start')", "rate_decisions"),
         ("INSERT INTO override VALUES (2, 9, 0, 0, 1, NULL, NULL, NULL)", "outcomes"),
     ],
 )

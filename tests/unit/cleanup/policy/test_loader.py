@@ -149,7 +149,8 @@ any = []
             "[guards]\nexpect-account = 012345678901\n",
             "2: invalid TOML: Expected newline or end of document after a statement; write the account in quotes: ",
         ),
-        ("a = " + "[" * 5000, "nested too deeply"),
+        ("a = " + "[" * 5000, "1: invalid TOML: nested too deeply"),
+        ("a = " + "9" * 5000, "1: invalid TOML: nested too deeply, or a number is too long"),
         ("[rule" + ".not" * 5000 + "]\nname = 'x'", "1: rule: must be written [[rule]]"),
         ("[[rule]]\n[rule" + ".not" * 5000 + "]\nname = 'x'", f"2: rule[1]{'.not' * 59}: is nested too deeply"),
         (
