@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import csv
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from heapq import nlargest
-from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from asyncgg.cleanup.context import (
     PolicyContext,
@@ -20,20 +17,20 @@ from asyncgg.cleanup.context import (
     core_filter,
     effective_settings,
 )
+from asyncgg.cleanup.decisions import decide_all
 from asyncgg.cleanup.lookup_progress import RegistryLookups
 from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.registry_cache import RegistryCache, ThingRegistry
 from asyncgg.cleanup.report import CleanupReport, DecisionCounts
 from asyncgg.cleanup.resume import find_resumable, require_not_running
 from asyncgg.cleanup.rollout import read_summary, roll_out
-from asyncgg.cleanup.rules.base import Api, Candidate
-from asyncgg.cleanup.select import Disposition, decide_chunks
+from asyncgg.cleanup.rules.base import Api
 from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError, GuardError, SnapshotError
 from asyncgg.events import Listener
 from asyncgg.file_limit import fit_concurrency
 from asyncgg.formatting import format_count
-from asyncgg.inventory import CoreState, ScanResult, Snapshot
+from asyncgg.inventory import ScanResult, Snapshot
 from asyncgg.inventory.scope import empty_group_warning
 from asyncgg.models import RunState
 from asyncgg.run_directory import RunDirectory, StateDirectory
@@ -43,11 +40,6 @@ from asyncgg.runs.provenance import ProvenanceKind, provenance_to_meta
 from asyncgg.runs.scan import FullTransport
 from asyncgg.settings import Settings
 from asyncgg.transport import CallerIdentity, Endpoint
-
-_REGISTRY_PROBE_CORES: Final = 10
-"""Core devices that are looked up in the registry, until one is found."""
-_CHUNK_SIZE: Final = 5000
-"""Associations that are decided about at a time."""
 
 
 class PolicyRunner:
@@ -255,26 +247,10 @@ class PolicyRunner:
                 lookups = RegistryLookups(cache, snapshot.counts().associations, rate, clock)
                 self._stop_controller.attach(lookups)
             try:
-                return await self._stop_controller.run_cancellable(
-                    self._evaluate_and_check_registry(run_dir, snapshot, builder, cache)
-                )
+                work = decide_all(policy, snapshot, cache, time.time(), builder, run_dir)
+                return await self._stop_controller.run_cancellable(work)
             finally:
                 self.report.registry_queries = cache.statistics()
-
-    async def _evaluate_and_check_registry(
-        self, run_dir: RunDirectory, snapshot: Snapshot, builder: JournalBuilder, cache: RegistryCache
-    ) -> DecisionCounts:
-        counts = await _decide_all(self._policy, snapshot, cache, time.time(), builder, run_dir)
-        # In the registry of another account or Region, all things are missing. The right registry
-        # contains the core devices, which are things [service model: coreDeviceThingName].
-        if counts.selected and cache.statistics().missing:
-            cores = _recently_active_cores(snapshot)
-            if not await cache.any_exists(cores):
-                raise GuardError(
-                    f"AWS IoT contains none of the core devices {', '.join(cores)}: check account and Region of the"
-                    " AWS IoT endpoint; nothing was sent"
-                )
-        return counts
 
     async def _roll_out(self, run_dir: RunDirectory, report: CleanupReport) -> None:
         """Send the journal; its end, also after an error, goes into `report`."""
@@ -308,48 +284,9 @@ class PolicyRunner:
         self._on_warning(message)
 
 
-def _recently_active_cores(snapshot: Snapshot) -> list[str]:
-    devices = (core.device for core in snapshot.cores() if core.state is CoreState.DONE)
-    return [core.name for core in nlargest(_REGISTRY_PROBE_CORES, devices, key=lambda core: core.last_status_at or 0.0)]
-
-
 def _result_from_snapshot(snapshot: Snapshot) -> ScanResult:
     """The result of a scan that an earlier start completed, without its requests."""
     counts = snapshot.counts()
     incomplete = counts.denied + counts.failed
     state, reason = (RunState.PARTIAL, "some cores could not be listed") if incomplete else (RunState.COMPLETE, "")
     return ScanResult(snapshot.path, state, reason, False, counts, 0, 0, 0, 0, 0.0)
-
-
-def _iter_candidates(snapshot: Snapshot) -> Iterator[list[Candidate]]:
-    devices = {core.device.name: core.device for core in snapshot.cores()}
-    associations = snapshot.associations()
-    while chunk := [Candidate(devices[core], thing, since) for core, thing, since in islice(associations, _CHUNK_SIZE)]:
-        yield chunk
-
-
-async def _decide_all(
-    policy: Policy, snapshot: Snapshot, cache: RegistryCache, now: float, builder: JournalBuilder, run_dir: RunDirectory
-) -> DecisionCounts:
-    """Decide about every association: add the selected ones to `builder`, and write all decisions.
-
-    Raises as `decide_chunks`, and `StateWriteError` if the decisions cannot be written.
-    """
-    counts = DecisionCounts()
-    with run_dir.atomic_write(run_dir.decisions, snapshot.path, "snapshot") as file:
-        writer = csv.writer(file)
-        writer.writerow(("core", "thing", "verdict", "reason"))
-        selected: list[tuple[str, str, str]] = []
-        protected = 0
-        async for decision in decide_chunks(policy, _iter_candidates(snapshot), cache, now):
-            counts.add(decision)
-            writer.writerow((decision.core, decision.thing, decision.disposition, decision.reason))
-            if decision.selected:
-                selected.append((decision.core, decision.thing, decision.reason))
-            protected += decision.disposition is Disposition.PROTECTED
-            if counts.by_disposition.total() % _CHUNK_SIZE == 0:
-                builder.add_with_reasons(selected, protected=protected)
-                selected, protected = [], 0
-                await asyncio.sleep(0)  # lets signals and the deadline in
-        builder.add_with_reasons(selected, protected=protected)
-    return counts

@@ -237,7 +237,7 @@ def test_cleanup_internal_error_notifies_failure(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("asyncgg.cleanup.runner._decide_all", broken)
+    monkeypatch.setattr("asyncgg.cleanup.runner.decide_all", broken)
     serve(FLEET)
     result = cli("cleanup", write_policy(tmp_path))
     assert result.code == 1
