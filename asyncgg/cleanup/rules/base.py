@@ -22,6 +22,11 @@ class Ternary(Enum):
     UNKNOWN = "unknown"
     """The lookup failed, or has not been made yet."""
 
+    @staticmethod
+    def of(value: bool | None) -> Ternary:
+        """YES or NO; UNKNOWN for None."""
+        return Ternary.UNKNOWN if value is None else Ternary.YES if value else Ternary.NO
+
     def negated(self) -> Ternary:
         """The result of `not`: unknown stays unknown."""
         return _NEGATED[self]
@@ -140,7 +145,7 @@ class Condition(ABC):
 
     def evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
         """The result; `now` in seconds since 1970, UTC."""
-        return self._evaluate(candidate, facts, now)
+        return Ternary.of(self._holds(candidate, facts, now))
 
     def explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         """The fact behind the result, as a phrase."""
@@ -156,7 +161,8 @@ class Condition(ABC):
         return self.default_kind
 
     @abstractmethod
-    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary: ...
+    def _holds(self, candidate: Candidate, facts: Facts, now: float) -> bool | None:
+        """Whether the condition holds; None if that is unknown."""
 
     @abstractmethod
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str: ...

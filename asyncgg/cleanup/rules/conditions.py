@@ -16,7 +16,6 @@ from asyncgg.cleanup.rules.base import (
     Facts,
     QueryFailed,
     SetQuery,
-    Ternary,
     ThingDescription,
 )
 from asyncgg.formatting import format_count
@@ -57,8 +56,8 @@ class ThingName(Condition):
     source = "the name itself"
     default_kind = ConditionKind.SCOPE
 
-    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
-        return Ternary.YES if self.pattern.matches(candidate.thing) else Ternary.NO
+    def _holds(self, candidate: Candidate, facts: Facts, now: float) -> bool | None:
+        return self.pattern.matches(candidate.thing)
 
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         return f"the name is {candidate.thing}"
@@ -79,12 +78,10 @@ class AssociatedBefore(Condition):
     source = "inventory"
     default_kind = ConditionKind.SCOPE
 
-    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+    def _holds(self, candidate: Candidate, facts: Facts, now: float) -> bool | None:
         at = candidate.associated_at
-        if at is None:
-            return Ternary.UNKNOWN
         limit = self.before if self.age is None else now - self.age
-        return Ternary.YES if limit is not None and at < limit else Ternary.NO
+        return None if at is None else limit is not None and at < limit
 
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         if candidate.associated_at is None:
@@ -103,10 +100,8 @@ class CoreStatus(Condition):
     label_format = "core-status {0.status}"
     source = "inventory"
 
-    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
-        if not candidate.core.status:
-            return Ternary.UNKNOWN
-        return Ternary.YES if candidate.core.status == self.status else Ternary.NO
+    def _holds(self, candidate: Candidate, facts: Facts, now: float) -> bool | None:
+        return candidate.core.status == self.status if candidate.core.status else None
 
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         if not candidate.core.status:
@@ -125,11 +120,9 @@ class CoreOfflineFor(Condition):
     label_format = "core-offline-for {0.text}"
     source = "inventory"
 
-    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+    def _holds(self, candidate: Candidate, facts: Facts, now: float) -> bool | None:
         at = candidate.core.last_status_at
-        if at is None:
-            return Ternary.UNKNOWN
-        return Ternary.YES if now - at > self.seconds else Ternary.NO
+        return None if at is None else now - at > self.seconds
 
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         at = candidate.core.last_status_at
@@ -150,11 +143,9 @@ class NotIn(Condition):
     label_format, negated_format = "not-in {0.file}", "in {0.file}"
     source = "the list"
 
-    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+    def _holds(self, candidate: Candidate, facts: Facts, now: float) -> bool | None:
         names = facts.lists.get(self.file)
-        if names is None:
-            return Ternary.UNKNOWN
-        return Ternary.NO if candidate.thing in names else Ternary.YES
+        return None if names is None else candidate.thing not in names
 
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         names = facts.lists.get(self.file)
@@ -172,16 +163,16 @@ class ThingCondition(Condition):
     required_api = Api.DESCRIBE_THING
 
     @abstractmethod
-    def _evaluate_description(self, description: ThingDescription) -> Ternary:
-        """The result, from the description of the thing."""
+    def _holds_for(self, description: ThingDescription) -> bool | None:
+        """Whether the condition holds, from the description of the thing."""
 
     @abstractmethod
     def _explain_description(self, description: ThingDescription) -> str:
         """The fact behind the result, from the description of the thing."""
 
-    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+    def _holds(self, candidate: Candidate, facts: Facts, now: float) -> bool | None:
         description = facts.things.get(candidate.thing)
-        return self._evaluate_description(description) if isinstance(description, ThingDescription) else Ternary.UNKNOWN
+        return self._holds_for(description) if isinstance(description, ThingDescription) else None
 
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         description = facts.things.get(candidate.thing)
@@ -199,8 +190,8 @@ class ThingMissing(ThingCondition):
 
     key = "thing-missing"
 
-    def _evaluate_description(self, description: ThingDescription) -> Ternary:
-        return Ternary.NO if description.exists else Ternary.YES
+    def _holds_for(self, description: ThingDescription) -> bool | None:
+        return not description.exists
 
     def _explain_description(self, description: ThingDescription) -> str:
         return "the thing exists" if description.exists else "the thing does not exist"
@@ -216,10 +207,8 @@ class ThingType(ThingCondition):
     label_format = "thing-type {0.type}"
     default_kind = ConditionKind.SCOPE
 
-    def _evaluate_description(self, description: ThingDescription) -> Ternary:
-        if not description.exists:
-            return Ternary.UNKNOWN
-        return Ternary.YES if description.type == self.type else Ternary.NO
+    def _holds_for(self, description: ThingDescription) -> bool | None:
+        return description.type == self.type if description.exists else None
 
     def _explain_description(self, description: ThingDescription) -> str:
         if not description.exists:
@@ -247,17 +236,15 @@ class ThingAttribute(ThingCondition):
             return f"thing-attribute {self.name}~{self.glob}"
         return f"thing-attribute {self.name} {'exists' if self.exists else 'is absent'}"
 
-    def _evaluate_description(self, description: ThingDescription) -> Ternary:
+    def _holds_for(self, description: ThingDescription) -> bool | None:
         if not description.exists:
-            return Ternary.UNKNOWN
+            return None
         value = description.attributes.get(self.name)
         if self.exists is not None:
-            holds = (value is not None) is self.exists
-        elif self.glob is not None:
-            holds = value is not None and self.glob.matches(value)
-        else:
-            holds = value == self.equals
-        return Ternary.YES if holds else Ternary.NO
+            return (value is not None) is self.exists
+        if self.glob is not None:
+            return value is not None and self.glob.matches(value)
+        return value == self.equals
 
     def _explain_description(self, description: ThingDescription) -> str:
         if not description.exists:
@@ -279,11 +266,9 @@ class SetCondition(Condition):
     @abstractmethod
     def _set_query(self) -> SetQuery: ...
 
-    def _evaluate(self, candidate: Candidate, facts: Facts, now: float) -> Ternary:
+    def _holds(self, candidate: Candidate, facts: Facts, now: float) -> bool | None:
         names = facts.sets.get(self.set_query)
-        if names is None or isinstance(names, QueryFailed):
-            return Ternary.UNKNOWN
-        return Ternary.YES if candidate.thing in names else Ternary.NO
+        return None if names is None or isinstance(names, QueryFailed) else candidate.thing in names
 
     def _explain(self, candidate: Candidate, facts: Facts, now: float) -> str:
         names = facts.sets.get(self.set_query)
