@@ -12,11 +12,13 @@ from asyncgg.errors import ManifestError
 from asyncgg.manifest.rows import NAME_PATTERN, BadRow, Chunk, Columns, column_of, find_columns, printable
 from asyncgg.manifest.sources import BOM, MAX_LINE, Block, blocks
 
-_CORE_PATTERN: Final = rf'"core(?:DeviceThingName)?" ?: ?"({NAME_PATTERN})"'
-_THING_PATTERN: Final = rf'"thing(?:Name)?" ?: ?"({NAME_PATTERN})"'
-# Names need no escapes in JSON, so what these match needs no parser.
-_FAST_ROW: Final = re.compile(rf"^\{{ ?{_CORE_PATTERN} ?, ?{_THING_PATTERN} ?\}}\r?$", re.MULTILINE)
-_FAST_ROW_THING_FIRST: Final = re.compile(rf"^\{{ ?{_THING_PATTERN} ?, ?{_CORE_PATTERN} ?\}}\r?$", re.MULTILINE)
+_CORE: Final = rf'"core(?:DeviceThingName)?+" ?+: ?+"{NAME_PATTERN}"'
+_THING: Final = rf'"thing(?:Name)?+" ?+: ?+"{NAME_PATTERN}"'
+# Names need no escapes in JSON, so these lines need no parser.
+_RUN: Final = re.compile(
+    "|".join(rf"(?:\{{ ?+{first} ?+, ?+{second} ?+\}}\r?+\n)++" for first, second in ((_CORE, _THING), (_THING, _CORE)))
+)
+"""Lines that have exactly the two members, all in the same order."""
 
 
 class JsonObject(list[tuple[str, object]]):
@@ -40,33 +42,31 @@ def jsonl_chunks(name: str, read: Callable[[int], bytes]) -> Iterator[Chunk]:
 def _parse_block(name: str, block: Block) -> Chunk:
     if block.too_long:
         return Chunk(bad=[BadRow(name, block.first_line, f"is longer than {MAX_LINE} bytes", printable(block.data))])
-    if (pairs := _parse_block_fast(block.data)) is not None:
-        return Chunk(good=pairs)
     chunk = Chunk()
-    for number, line in enumerate(block.data.split(b"\n"), block.first_line):
-        line = line.strip(b" \t\r").removeprefix(BOM)
-        if not line:
-            continue
-        pair = _parse_line(line)
-        reason = pair if isinstance(pair, str) else chunk.add_row(number, *pair)
-        if reason is not None:
-            chunk.bad.append(BadRow(name, number, reason, printable(line)))
+    text = block.data.decode("utf-8", "surrogateescape")
+    number, start = block.first_line, 0
+    while start < len(text):
+        if run := _RUN.match(text, start):
+            end = run.end()
+            chunk.add_pairs(_split_run(run.group()))
+        else:
+            end = text.index("\n", start) + 1
+            line = text[start:end].encode("utf-8", "surrogateescape").strip(b" \t\r\n").removeprefix(BOM)
+            if line:
+                pair = _parse_line(line)
+                reason = pair if isinstance(pair, str) else chunk.add_row(number, *pair)
+                if reason is not None:
+                    chunk.bad.append(BadRow(name, number, reason, printable(line)))
+        number += text.count("\n", start, end)
+        start = end
     return chunk
 
 
-def _parse_block_fast(data: bytes) -> list[tuple[str, str]] | None:
-    """The pairs of a block whose lines have exactly the two members, else None."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    if _FAST_ROW.match(text):
-        pairs: list[tuple[str, str]] = _FAST_ROW.findall(text)
-    elif _FAST_ROW_THING_FIRST.match(text):
-        pairs = [(core, thing) for thing, core in _FAST_ROW_THING_FIRST.findall(text)]
-    else:
-        return None
-    return pairs if len(pairs) == data.count(b"\n") else None
+def _split_run(text: str) -> Iterator[tuple[str, str]]:
+    """The pairs of lines that `_RUN` found."""
+    pieces = text.split('"')
+    first, second = pieces[3::8], pieces[7::8]
+    return zip(first, second, strict=True) if pieces[1].startswith("core") else zip(second, first, strict=True)
 
 
 @lru_cache(maxsize=64)  # most rows have the same keys

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,13 +57,13 @@ class Chunk:
             return None
         reason = invalid_row_reason(core, thing)
         if reason is None:
-            self.add_pair((str(core), str(thing)))
+            self.add_pairs([(str(core), str(thing))])
         return reason
 
-    def add_pair(self, pair: tuple[str, str]) -> None:
-        """Add a valid (core, thing)."""
+    def add_pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Add valid (core, thing) pairs."""
         assert isinstance(self.good, list), "columns are complete"
-        self.good.append(pair)
+        self.good.extend(pairs)
 
 
 @dataclass(frozen=True, slots=True)

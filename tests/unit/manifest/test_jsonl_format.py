@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asyncgg.errors import ManifestError
+from asyncgg.manifest import jsonl_format
 from asyncgg.manifest.jsonl_format import jsonl_chunks
 from tests.support.manifest import read_all, read_bytes, read_file
 
@@ -18,6 +21,10 @@ INVALID_CHARACTERS = "contains characters outside a-z A-Z 0-9 : _ -"
 NAMES = st.from_regex(r"[a-zA-Z0-9:_-]{1,128}", fullmatch=True)
 FRAGMENTS = [
     b'{"core":"a","thing":"b"}',
+    b'{"core":"a","thing":"b"}\n',
+    b'{"thingName": "b", "coreDeviceThingName": "a"}\r\n',
+    b'{"core":"a","thing":"core"}\n',
+    b'{"core":"a b","thing":"b"}\n',
     b'{"core": "a"',
     b', "thing": "b"}',
     b"\n",
@@ -125,3 +132,23 @@ def test_jsonl_chunks_result_is_independent_of_block_size(noise: bytes, step: in
     good, bad = read_bytes(jsonl_chunks, data)
     assert read_bytes(jsonl_chunks, data, step=step) == (good, bad)
     assert len(good) + len(bad) == sum(1 for line in data.split(b"\n") if line.strip())
+
+
+@given(NOISE)
+@example(b'{"core":"core","thing":"Thing"}\n')
+def test_jsonl_chunks_fast_way_equals_json_module(noise: bytes) -> None:
+    """The regular expression gives the same rows, bad rows and lines as the json module."""
+    data = b'{"core":"a","thing":"b"}\n' + noise
+    fast = read_bytes(jsonl_chunks, data)
+    with mock.patch.object(jsonl_format, "_RUN", re.compile("(?!)")):
+        assert read_bytes(jsonl_chunks, data) == fast
+
+
+def test_jsonl_chunks_bad_line_costs_only_itself() -> None:
+    """Only the bad line goes through the json module."""
+    lines = [b'{"core": "core-%d", "thing": "device-%d"}\n' % (number // 100, number) for number in range(5000)]
+    lines[2500] = b'{"core": "core-25", "thing": "device 2500"}\n'
+    with mock.patch.object(jsonl_format, "_parse_line", side_effect=jsonl_format._parse_line) as parse_line:
+        good, bad = read_bytes(jsonl_chunks, b"".join(lines))
+    assert (len(good), [row.line for row in bad]) == (4999, [2501])
+    assert parse_line.call_count == 1
