@@ -20,7 +20,7 @@ class NameColumns(Sequence[tuple[str, str]]):
         return len(self.cores)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return zip(self.cores.to_pylist(), self.things.to_pylist(), strict=True)
+        return zip(*self.to_lists(), strict=True)
 
     @overload
     def __getitem__(self, index: int) -> tuple[str, str]: ...
@@ -36,8 +36,12 @@ class NameColumns(Sequence[tuple[str, str]]):
         """Bytes of memory."""
         return int(self.cores.nbytes + self.things.nbytes)
 
-    def filter(self, mask: Sequence[bool]) -> NameColumns:
-        """The pairs for which `mask` is true."""
+    def to_lists(self) -> tuple[list[str], list[str]]:
+        """The names of the cores and those of the things."""
+        return self.cores.to_pylist(), self.things.to_pylist()
+
+    def filter(self, mask: Any) -> NameColumns:
+        """The pairs for which `mask`, booleans of Python or Arrow, is true."""
         import pyarrow as pa
 
         selected = pa.array(mask, pa.bool_())

@@ -40,18 +40,37 @@ def split_names(data: bytes, delimiter: bytes, columns: Columns) -> tuple[Any, A
     return pc.list_element(rows, columns.core), pc.list_element(rows, columns.thing)
 
 
-def valid_columns(cores: Any, things: Any) -> NameColumns | None:
-    """Two Arrow arrays as columns, or None if one is not of strings, or a name in it is not valid."""
+def as_strings(array: Any) -> Any:
+    """An Arrow array of any type of text as one of plain strings.
+
+    Raises `pyarrow.ArrowInvalid` if bytes are not UTF-8.
+    """
     import pyarrow as pa
 
-    arrays = []
-    for array in (cores, things):
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        if not pa.types.is_string(array.type) or not _are_valid_names(array):
-            return None
-        arrays.append(array)
-    return NameColumns(*arrays)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return array.cast(pa.string())
+
+
+def valid_columns(cores: Any, things: Any) -> NameColumns | None:
+    """Two Arrow arrays of strings as columns, or None if a name in them is not valid."""
+    return NameColumns(cores, things) if _are_valid_names(cores) and _are_valid_names(things) else None
+
+
+def find_valid_rows(cores: Any, things: Any) -> Any:
+    """Whether both names of a row are valid and none is a column name, as an Arrow array, for two arrays of strings."""
+    import pyarrow.compute as pc
+
+    return pc.and_(_find_valid_names(cores), _find_valid_names(things))
+
+
+def _find_valid_names(array: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_name = pc.match_substring_regex(array, rf"^[a-zA-Z0-9:_-]{{1,{MAX_NAME_LENGTH}}}$")
+    is_alias = pc.is_in(pc.ascii_lower(array), value_set=pa.array(list(COLUMN_ALIASES), pa.string()))
+    return pc.and_not(is_name, is_alias).fill_null(False)
 
 
 def _are_valid_names(array: Any) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, Final
 
 from asyncgg.errors import ManifestError, UsageError
-from asyncgg.manifest.column_names import valid_columns
+from asyncgg.manifest.column_names import as_strings, find_valid_rows, valid_columns
 from asyncgg.manifest.rows import BadRow, Chunk, find_columns, printable
+from asyncgg.name_columns import NameColumns
 
 _BATCH_SIZE: Final = 16_384
 """Rows per batch."""
@@ -42,10 +43,7 @@ def parquet_chunks(name: str, file: BinaryIO) -> Iterator[Chunk]:
         number = 1
         for batch in parquet.iter_batches(batch_size=_BATCH_SIZE, columns=selected, use_threads=False):
             cores, things = (batch.column(batch.schema.get_field_index(column)) for column in selected)
-            if (good := valid_columns(cores, things)) is not None:
-                yield Chunk(good=good)
-            else:
-                yield _to_chunk(name, number, cores.to_pylist(), things.to_pylist())
+            yield _parse_batch(name, number, cores, things)
             number += len(cores)
     except (pa.ArrowException, OSError) as error:
         text = str(error).split("\n", 1)[0]
@@ -64,9 +62,27 @@ def _check_type(name: str, column: str, column_type: Any, pa: Any) -> None:
         raise ManifestError(f"{name}: column `{printable(column)}` has type {column_type}; store the names as strings")
 
 
-def _to_chunk(name: str, first: int, cores: list[Any], things: list[Any]) -> Chunk:
+def _parse_batch(name: str, first: int, cores: Any, things: Any) -> Chunk:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        columns = as_strings(cores), as_strings(things)
+    except pa.ArrowException:  # bytes that are not UTF-8, or a type that this version cannot cast
+        return _parse_rows(name, range(first, first + len(cores)), cores, things)
+    if (good := valid_columns(*columns)) is not None:
+        return Chunk(good=good)
+    is_valid = find_valid_rows(*columns)
+    others = pc.indices_nonzero(pc.invert(is_valid))
+    chunk = _parse_rows(name, (first + index for index in others.to_pylist()), cores.take(others), things.take(others))
+    if chunk.good:  # between the valid rows
+        return _parse_rows(name, range(first, first + len(cores)), cores, things)
+    return Chunk(NameColumns(*columns).filter(is_valid), chunk.bad, chunk.headers)
+
+
+def _parse_rows(name: str, numbers: Iterable[int], cores: Any, things: Any) -> Chunk:
     chunk = Chunk()
-    for number, (core, thing) in enumerate(zip(cores, things, strict=True), first):
+    for number, core, thing in zip(numbers, cores.to_pylist(), things.to_pylist(), strict=True):
         try:
             pair = _decode(core), _decode(thing)
         except UnicodeDecodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,10 +41,8 @@ class _NameMatcher:
         """Whether an entry matches, for each name."""
         matches = list(map(self.exact.__contains__, names))
         if self.any_glob is not None:
-            matches = [
-                exact or found is not None
-                for exact, found in zip(matches, map(self.any_glob.match, names), strict=True)
-            ]
+            globs = map(bool, map(self.any_glob.match, names))
+            matches = list(map(operator.or_, matches, globs))
         return matches
 
 
@@ -79,11 +78,11 @@ class ProtectList:
         """The (core, thing) pairs that no entry protects."""
         if not self.entries or not pairs:
             return pairs
-        cores, things = zip(*pairs, strict=True)
-        is_kept = [
-            not (core or thing)
-            for core, thing in zip(self._core.match_all(cores), self._thing.match_all(things), strict=True)
-        ]
+        cores, things = pairs.to_lists() if isinstance(pairs, NameColumns) else zip(*pairs, strict=True)
+        is_protected = list(map(operator.or_, self._core.match_all(cores), self._thing.match_all(things)))
+        if not any(is_protected):
+            return pairs
+        is_kept = list(map(operator.not_, is_protected))
         return pairs.filter(is_kept) if isinstance(pairs, NameColumns) else list(compress(pairs, is_kept))
 
 

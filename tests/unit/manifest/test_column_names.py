@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asyncgg.manifest import column_names
-from asyncgg.manifest.column_names import valid_columns
+from asyncgg.manifest.column_names import as_strings, find_valid_rows, valid_columns
 from asyncgg.manifest.rows import are_valid_names
 
 pa = pytest.importorskip("pyarrow")
@@ -30,7 +30,7 @@ VALUES = st.lists(
 @example(["coreDeviceThingName"], 0, pa.string())
 def test_valid_columns_accepts_what_are_valid_names_accepts(values: list[str], start: int, kind: Any) -> None:
     """The check of an array, also of a part of one, decides as the check of its strings does."""
-    array = pa.array(["-", "?"][:start] + values).cast(kind)[start:]
+    array = as_strings(pa.array(["-", "?"][:start] + values).cast(kind)[start:])
     good = pa.array(["x"] * len(values))
     columns = valid_columns(array, good)
     assert (columns is not None) == are_valid_names(values) == (valid_columns(good, array) is not None)
@@ -38,9 +38,17 @@ def test_valid_columns_accepts_what_are_valid_names_accepts(values: list[str], s
         assert [core for core, _ in columns] == values
 
 
-@pytest.mark.parametrize("array", [pa.array([None, "a"]), pa.array([b"a"]), pa.array([], pa.string()), pa.array([1])])
+@given(VALUES, VALUES)
+def test_find_valid_rows_finds_what_are_valid_names_accepts(cores: list[str], things: list[str]) -> None:
+    """The check of each row decides as the check of its strings does."""
+    rows = list(zip(cores, things, strict=False))
+    arrays = [pa.array(names) for names in zip(*rows, strict=True)]
+    assert find_valid_rows(*arrays).to_pylist() == [are_valid_names(row) for row in rows]
+
+
+@pytest.mark.parametrize("array", [pa.array([None, "a"]), pa.array([], pa.string())])
 def test_valid_columns_leaves_the_rest_to_the_caller(array: Any) -> None:
-    """Nulls, bytes, no rows and other types are not taken."""
+    """Nulls and no rows are not taken."""
     assert valid_columns(array, array) is None
 
 

@@ -8,11 +8,16 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asyncgg.errors import ManifestError, UsageError
-from asyncgg.manifest import open_manifest
+from asyncgg.manifest import open_manifest, parquet_format
+from asyncgg.manifest.parquet_format import parquet_chunks
+from asyncgg.name_columns import NameColumns
 from tests.support.manifest import read_all
 
 pa = pytest.importorskip("pyarrow")
@@ -128,3 +133,31 @@ def test_parquet_chunks_without_pyarrow_raises(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"Parquet requires pyarrow; install asyncgg\[parquet\]"):
         read_all(open_manifest("-", format="parquet", stdin=io.BytesIO(b"PAR1")).chunks())
+
+
+CELLS = st.sampled_from([None, b"a", b"b-1", b"core", b"Thing", b"", b"a b", b"\xff", b"\xc3\xa4", b"n" * 129])
+
+
+@given(
+    st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=6),
+    st.sampled_from([pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int32(), pa.string())]),
+)
+def test_parquet_chunks_columns_equal_single_rows(rows: list[tuple[bytes | None, bytes | None]], kind: Any) -> None:
+    """Columns give the same rows, bad rows and numbers as rows that are parsed one by one."""
+    if kind != pa.binary():
+        rows = [row for row in rows if b"\xff" not in row]
+    arrays = [pa.array(names, pa.binary()).cast(kind) for names in zip(*(rows or [(b"a", b"b")]), strict=True)]
+    file = io.BytesIO()
+    pq.write_table(pa.table(dict(zip(("core", "thing"), arrays, strict=True))), file)
+    chunks = list(parquet_chunks("fleet", file))
+    with mock.patch.object(parquet_format, "as_strings", side_effect=pa.ArrowInvalid):
+        assert read_all(parquet_chunks("fleet", file)) == read_all(chunks)
+
+
+def test_parquet_chunks_bad_row_costs_only_itself(tmp_path: Path) -> None:
+    """The rows next to a bad one stay columns."""
+    things = [f"t{number}" for number in range(5000)]
+    things[2500] = "t 2500"
+    (chunk,) = open_manifest(write_table(tmp_path, {"core": ["c"] * 5000, "thing": things})).chunks()
+    assert isinstance(chunk.good, NameColumns)
+    assert (len(chunk.good), [row.line for row in chunk.bad]) == (4999, [2501])
