@@ -20,11 +20,7 @@ from asyncgg.cli.decommission_associations import (
     require_associations,
     stopped_scan,
 )
-from asyncgg.cli.decommission_plan import (
-    plan_document,
-    plan_lines,
-    write_plan_rows,
-)
+from asyncgg.cli.decommission_plan import PLAN_COLUMNS, plan_document, plan_lines, plan_rows
 from asyncgg.cli.decommission_source import DeviceSource
 from asyncgg.cli.decommission_stage import StageRunner
 from asyncgg.cli.options import extract_settings
@@ -47,6 +43,7 @@ from asyncgg.runs import exit_code, verify_account
 from asyncgg.runs.connection import restore_settings
 from asyncgg.runs.prepare import default_stem
 from asyncgg.settings import OUTPUT_SETTINGS
+from asyncgg.tables import require_table_format, write_table
 from asyncgg.transport import Endpoint
 
 _MAX_AGE_OF_ANSWERS: Final = 86_400.0
@@ -95,7 +92,9 @@ class DecommissionSession:
     # --- commands ---
 
     def start(self, source: DeviceSource, *, is_plan: bool, rows: Path | None) -> int:
-        """Ask about the devices; then quarantine them, unless this is a plan. `rows`: the CSV of the plan."""
+        """Ask about the devices; then quarantine them, unless this is a plan. `rows`: the table of the plan."""
+        if rows is not None:
+            require_table_format(rows)
         if not (is_plan or self._yes):
             require_terminal(stdin_in_use=source.reads_stdin)
         connected: list[tuple[Endpoint, str]] = []
@@ -199,7 +198,7 @@ class DecommissionSession:
         quotas = self._runner.quotas
         document = plan_document(book, quotas, reason=run.reason)
         if rows is not None:
-            write_plan_rows(rows, book)
+            write_table(rows, PLAN_COLUMNS, plan_rows(book), book.path)
         self.context.console.write_result(document, plan_lines(document, quotas), always_print=True)
         if run.reason:
             return exit_code(RunResult(RunState(run.state), run.reason))
@@ -212,10 +211,9 @@ class DecommissionSession:
             run_async(book.forget_unchanged(stage))
             run_async(book.put_meta(asked_at=repr(time.time())))
         run = self._runner.run(book, stage, lambda run: run.collect(options))
-        refused = book.refusals(stage)
-        allowed = [name for name in book.names() if name not in refused]
         if run.reason:
             return self._finish(book, stage, run)
+        allowed = book.allowed(stage, book.names())
         if not book.meta().get("confirmed"):
             quotas = self._runner.quotas
             if not self.context.console.quiet:
@@ -246,7 +244,6 @@ class DecommissionSession:
 
     def _delete(self, book: DecommissionJournal, names: Sequence[str]) -> int:
         stage, options, steps = Stage.DELETE, self._guard_options(book), book.steps()
-        run_async(book.clear_refusals(stage))
         pending = [name for name in names if not steps.is_done(stage, name, DEVICE)]
         try:
             associated = {
@@ -259,8 +256,7 @@ class DecommissionSession:
             book, stage, lambda run: run.check_again(pending, options, associated), with_shadows=True
         )
         if not run.reason:
-            refused = book.refusals(stage)
-            allowed = [name for name in pending if name not in refused]
+            allowed = book.allowed(stage, pending)
             run = self._runner.run(book, stage, partial(self._delete_devices, book, allowed), with_shadows=True)
         return self._finish(book, stage, run)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.cli.context import CommandContext
@@ -26,15 +24,19 @@ from asyncgg.decommission.quotas import (
     stage_cost,
 )
 from asyncgg.decommission.report import summarize, unknown_connectivity
-from asyncgg.files import atomic_write_text
 from asyncgg.formatting import format_count, format_duration
 from asyncgg.runs import quota_rate
+from asyncgg.tables import Column
 from asyncgg.tuning.service_quotas import applied_iot_rates
 
-_ROW_COLUMNS: Final = (
-    *("device", "thing_id", "type", "groups", "cores", "certificates", "policies", "other_things"),
-    *("other_principals", "refused", "detail"),
-)
+PLAN_COLUMNS: Final = {
+    **dict.fromkeys(("device", "thing_id", "type", "groups", "cores", "certificates"), Column.NAME),
+    "policies": Column.TEXT,
+    "other_things": Column.NAME,
+    "other_principals": Column.TEXT,
+    "refused": Column.NAME,
+    "detail": Column.TEXT,
+}
 _MIN_ADVISED: Final = 60.0
 """Seconds from which on a stage is worth a higher quota in the text."""
 
@@ -158,30 +160,25 @@ def _by_rate(rates: Mapping[str, float], preposition: str) -> str:
     return "; ".join(f"{', '.join(names)} {preposition} {rate:g}/s" for rate, names in grouped.items())
 
 
-def write_plan_rows(path: Path, book: DecommissionJournal) -> None:
-    """Write a CSV with a row per device. Raises `UsageError`."""
-    facts, certificates, refusals = book.devices(), book.certificates(), book.refusals(Stage.QUARANTINE)
-    with atomic_write_text(path, book.path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_ROW_COLUMNS)
-        for name, device in facts.items():
-            found = [certificates[id_] for id_ in device.certificates if id_ in certificates]
-            refusal = refusals.get(name)
-            writer.writerow(
-                (
-                    name,
-                    device.thing_id,
-                    device.thing_type,
-                    " ".join(device.groups),
-                    " ".join(device.cores),
-                    " ".join(f"{item.id}:{item.status}" for item in found),
-                    " ".join(dict.fromkeys(policy for item in found for policy in item.policies)),
-                    " ".join(sorted({thing for item in found for thing in item.things} - {name})),
-                    " ".join(device.other_principals),
-                    refusal.reason if refusal else "",
-                    refusal.detail if refusal else "",
-                )
-            )
+def plan_rows(book: DecommissionJournal) -> Iterator[tuple[str, ...]]:
+    """A row of `PLAN_COLUMNS` per device."""
+    certificates, refusals = book.certificates(), book.refusals(Stage.QUARANTINE)
+    for name, device in book.devices().items():
+        found = [certificates[id_] for id_ in device.certificates if id_ in certificates]
+        refusal = refusals.get(name)
+        yield (
+            name,
+            device.thing_id,
+            device.thing_type,
+            " ".join(device.groups),
+            " ".join(device.cores),
+            " ".join(f"{item.id}:{item.status}" for item in found),
+            " ".join(dict.fromkeys(policy for item in found for policy in item.policies)),
+            " ".join(sorted({thing for item in found for thing in item.things} - {name})),
+            " ".join(device.other_principals),
+            refusal.reason if refusal else "",
+            refusal.detail if refusal else "",
+        )
 
 
 # --- progress ---

@@ -125,6 +125,11 @@ class DecommissionJournal:
         rows = self._rows("SELECT name, reason, detail FROM refusal WHERE stage = ?", stage)
         return {name: Refusal(RefusalReason(reason), detail) for name, reason, detail in rows}
 
+    def allowed(self, stage: str, names: Iterable[str]) -> list[str]:
+        """Those of `names` that a stage did not refuse."""
+        refused = self.refusals(stage)
+        return [name for name in names if name not in refused]
+
     def steps(self) -> Steps:
         """Every recorded write."""
         query = "SELECT stage, subject, action, state, code, message, request_id, detail FROM step"

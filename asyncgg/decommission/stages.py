@@ -83,11 +83,12 @@ class StageRun:
             await self._journal.put_refusals(self._stage, refusals)
 
     async def check_again(self, names: Sequence[str], options: GuardOptions, associated: Collection[str]) -> None:
-        """Ask for the facts of quarantined devices again, and save who is refused at `delete`.
+        """Ask for the facts of quarantined devices again, and save only who is refused at `delete` now.
 
         `associated` are the things that are still associated with a core. Everything is asked again: a
         deletion cannot be undone, and by default the answers from before the quarantine are a day old.
         """
+        await self._journal.clear_refusals(self._stage)
         before, devices = self._journal.devices(), {}
         certificates: dict[str, CertificateFacts] = {}
 

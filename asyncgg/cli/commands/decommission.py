@@ -98,7 +98,7 @@ _PROTECT: Final = without(_MAX_THINGS_AND_PROTECT, "max_things")
     CONNECTION,
     LIMITS,
     JOURNAL,
-    Option("--outcomes", "FILE", "write a CSV with a row per device", "Output", type=PATH),
+    Option("--outcomes", "FILE", "a row per device: .csv, .jsonl or .parquet", "Output", type=PATH),
     OUTPUT,
     CONFIG,
     name="plan",

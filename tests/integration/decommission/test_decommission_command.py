@@ -158,6 +158,8 @@ def test_plan_changes_nothing(fleet: IotFleet, decommission: Decommission, tmp_p
     prefix = fleet.things[0].partition("-")[0]
     assert rows[fleet.things[3]]["cores"].split() == [f"{prefix}-core-1", f"{prefix}-core-2"]
     assert rows[fleet.things[3]]["certificates"] == f"{fleet.certificates[fleet.things[3]][0]}:ACTIVE"
+    code, result = decommission("plan", "--things", listed, "--outcomes", "devices.xls")
+    assert (code, "unknown suffix" in result["error"]) == (2, True)  # before the questions
     assert decommission("plan", "--things", listed, "--journal", "kept")[0] == 0
     assert decommission("resume", "kept")[0] == 2
     assert fleet.statuses() == before[0]

@@ -16,7 +16,7 @@ from asyncgg.decommission.guards import GuardOptions
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import Stage
 from asyncgg.decommission.report import devices_of_stage
-from asyncgg.decommission.stages import StageRun
+from asyncgg.decommission.stages import DEVICE, StageRun
 from asyncgg.simulator import FleetSpec
 from asyncgg.testing import run_virtual
 from tests.support.simulated_iot import CrashingIot, crash
@@ -106,18 +106,15 @@ class Scenario:
             run = StageRun(journal, stage, self.iot.control_plane())
             if stage is Stage.QUARANTINE:
                 await run.collect(self.options)
-                refused = journal.refusals(stage)
-                await run.switch([name for name in self.listed if name not in refused])
+                await run.switch(journal.allowed(stage, self.listed))
             elif stage is Stage.RELEASE:
                 await run.switch(devices_of_stage(journal, stage))
             else:
-                await journal.clear_refusals(stage)
                 steps = journal.steps()
-                quarantined = [name for name in self.listed if (Stage.QUARANTINE, name, "Device") in steps]
-                pending = [name for name in quarantined if (stage, name, "Device") not in steps]
+                quarantined = [name for name in self.listed if (Stage.QUARANTINE, name, DEVICE) in steps]
+                pending = [name for name in quarantined if (stage, name, DEVICE) not in steps]
                 await run.check_again(pending, self.options, ())
-                refused = journal.refusals(stage)
-                await run.delete([name for name in pending if name not in refused], delete_certificates=True)
+                await run.delete(journal.allowed(stage, pending), delete_certificates=True)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

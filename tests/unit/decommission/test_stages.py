@@ -11,7 +11,7 @@ from asyncgg.decommission.guards import GuardOptions, Refusal
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import RefusalReason, Stage
 from asyncgg.decommission.report import devices_of_stage
-from asyncgg.decommission.stages import StageRun
+from asyncgg.decommission.stages import DEVICE, StageRun
 from asyncgg.simulator import FleetSpec
 from asyncgg.simulator.registry import certificate_id_of
 from tests.support.simulated_iot import CrashingIot, crash
@@ -51,20 +51,17 @@ async def quarantine(path: Path, iot: DeviceIot) -> None:
     with open_journal(path) as journal:
         run = StageRun(journal, Stage.QUARANTINE, iot.control_plane())
         await run.collect(OPTIONS)
-        refused = journal.refusals(Stage.QUARANTINE)
-        await run.switch([name for name in LISTED if name not in refused])
+        await run.switch(journal.allowed(Stage.QUARANTINE, LISTED))
 
 
 async def delete(path: Path, iot: DeviceIot) -> dict[str, Refusal]:
     """Start or continue the deletion; returns the refusals."""
     with DecommissionJournal(path) as journal:
-        await journal.clear_refusals(Stage.DELETE)
         run = StageRun(journal, Stage.DELETE, iot.control_plane())
         steps = journal.steps()
-        pending = [name for name in LISTED if (step := steps.get((Stage.DELETE, name, "Device"))) is None or step.code]
+        pending = [name for name in LISTED if not steps.is_done(Stage.DELETE, name, DEVICE)]
         await run.check_again(pending, OPTIONS, ())
-        refused = journal.refusals(Stage.DELETE)
-        await run.delete([name for name in pending if name not in refused], delete_certificates=True)
+        await run.delete(journal.allowed(Stage.DELETE, pending), delete_certificates=True)
         return journal.refusals(Stage.DELETE)
 
 
