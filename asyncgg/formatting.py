@@ -69,6 +69,11 @@ def format_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def format_counts(*counts: tuple[int, str]) -> list[str]:
+    """Each number above 0 with its label, such as 2,000 failed."""
+    return [f"{count:,} {label}" for count, label in counts if count]
+
+
 def format_timestamp(seconds: float | None) -> str:
     """Unix time as ISO 8601 in UTC; empty for None."""
     if seconds is None:

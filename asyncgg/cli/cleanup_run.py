@@ -29,7 +29,7 @@ from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_state
 from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
 from asyncgg.errors import AsyncggError, InternalError, StateWriteError, UsageError
-from asyncgg.formatting import format_count, format_duration, format_timestamp
+from asyncgg.formatting import format_count, format_counts, format_duration, format_timestamp
 from asyncgg.inventory import ScanProgress, Snapshot
 from asyncgg.models import Operation, RunState
 from asyncgg.notify import NotificationTarget
@@ -240,11 +240,7 @@ def _format_decisions(report: CleanupReport) -> list[str]:
     counts = report.decision_counts
     if counts is None:
         return []
-    parts = [
-        f"{counts.by_disposition[disposition]:,} {disposition}"
-        for disposition in Disposition
-        if counts.by_disposition[disposition]
-    ]
+    parts = format_counts(*((counts.by_disposition[disposition], str(disposition)) for disposition in Disposition))
     lines = [f"  decided    {', '.join(parts) or 'nothing (no associations)'}"]
     for number, (reason, count) in enumerate(counts.reasons.most_common()):
         if number == _MAX_REASONS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from asyncgg.formatting import format_count, format_duration, format_timestamp
+from asyncgg.formatting import format_count, format_counts, format_duration, format_timestamp
 from asyncgg.runs import Plan
 from asyncgg.runs.lookup import MISSING_LABELS
 from asyncgg.runs.plan import MissingReason
@@ -83,8 +83,10 @@ def format_plan(plan: Plan) -> list[str]:
     excluded = [format_count(plan.rejected, "bad row")] if plan.rejected else []
     excluded += [format_count(plan.header_rows, "repeated header")] if plan.header_rows else []
     excluded += [format_count(plan.duplicates, "duplicate")] if plan.duplicates else []
-    excluded += [f"{plan.protected:,} protected"] if plan.protected else []
-    excluded += [f"{number:,} {_EXCLUSION_LABELS.get(name, name)}" for name, number in plan.excluded.items()]
+    excluded += format_counts(
+        (plan.protected, "protected"),
+        *((number, _EXCLUSION_LABELS.get(name, name)) for name, number in plan.excluded.items()),
+    )
     details = [", ".join(excluded), *map(str, plan.bad_rows)] if excluded else []
     details += format_missing(plan)
     lines += [f"  {'excluded' if number == 0 else '':<10} {text}" for number, text in enumerate(details)]

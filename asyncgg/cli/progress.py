@@ -16,7 +16,7 @@ from asyncgg.cli.console import Console
 from asyncgg.cli.log_events import EventFormatter, Notice
 from asyncgg.cli.wrapping import wrap_lines
 from asyncgg.events import Event, Progress, RunEnded, listens_to
-from asyncgg.formatting import format_duration
+from asyncgg.formatting import format_counts, format_duration
 from asyncgg.models import Operation
 from asyncgg.telemetry.labels import ProgressSource
 from asyncgg.telemetry.messages import MESSAGES
@@ -112,8 +112,7 @@ def _run_details(progress: Progress, rate: float) -> list[str]:
         f"{progress.failed:,} failed",
         f"{mean:.1f} requests/s" if is_done else format_rate(progress, rate),
     ]
-    if progress.throttled:
-        details.append(f"{progress.throttled:,} throttled")
+    details += format_counts((progress.throttled, "throttled"))
     if progress.seconds_left is not None and not is_done:
         details.append(f"{format_duration(progress.seconds_left)} left")
     return details

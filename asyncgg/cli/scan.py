@@ -10,7 +10,7 @@ from asyncgg.cli.context import CommandContext
 from asyncgg.cli.progress import ProgressDisplay, ProgressView, format_rate, progress_event
 from asyncgg.cli.supervisor import Supervision, run_supervised
 from asyncgg.engine import StopReason
-from asyncgg.formatting import format_count, format_duration
+from asyncgg.formatting import format_count, format_counts, format_duration
 from asyncgg.inventory import MAX_SCAN_AGE, FleetScan, ScanProgress, ScanResult
 from asyncgg.models import RunState
 from asyncgg.runs import verify_account
@@ -78,9 +78,7 @@ def _format_details(progress: ScanProgress, rate: float) -> list[str]:
             details.append(f"about {requests}, {format_duration(progress.seconds_left)} left")
     elif progress.seconds:
         details.append(f"{progress.sent / progress.seconds:.1f} requests/s")
-    if progress.throttled:
-        details.append(f"{progress.throttled:,} throttled")
-    return details
+    return details + format_counts((progress.throttled, "throttled"))
 
 
 def _progress_to_dict(progress: ScanProgress, rate: float) -> dict[str, Any]:
@@ -118,20 +116,17 @@ def format_scan(scan: ScanResult) -> list[str]:
     counts = scan.counts
     reason = f": {scan.reason}" if scan.reason and not scan.finished else ""
     cores = [f"{counts.cores:,} known, {counts.listed:,} listed"]
-    for number, label in (
+    cores += format_counts(
         (counts.vanished, "vanished during the scan"),
         (counts.denied, "denied"),
         (counts.failed, "failed"),
         (counts.waiting, "not listed yet"),
-    ):
-        if number:
-            cores.append(f"{number:,} {label}")
+    )
     lines = [f"{_STATE_LABELS[scan.state]}{reason}", f"  cores      {', '.join(cores)}"]
     things = [format_count(counts.associations, "association")]
-    if counts.duplicates:
-        things.append(f"{counts.duplicates:,} listed more than once")
-    if counts.invalid_names:
-        things.append(f"{counts.invalid_names:,} invalid names ignored")
+    things += format_counts(
+        (counts.duplicates, "listed more than once"), (counts.invalid_names, "invalid names ignored")
+    )
     lines.append(f"  things     {', '.join(things)}")
     lines.append(
         f"  requests   {scan.sent:,} sent ({scan.minimum:,} pages), {scan.throttled:,} throttled,"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from asyncgg.cli.run_status import RunStatus
-from asyncgg.formatting import format_count, format_duration
+from asyncgg.formatting import format_count, format_counts, format_duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,8 +38,7 @@ def format_watch_line(status: RunStatus) -> str:
     if not status.running:
         return ", ".join([*parts, f"{summary.state}, waiting for resume or retry", *_saved(status)])
     parts.append(f"{status.rate:.1f} requests/s (limit {status.limit:.1f})")
-    if summary.throttled:
-        parts.append(f"{summary.throttled:,} throttled")
+    parts += format_counts((summary.throttled, "throttled"))
     if status.requests_left:
         parts.append(f"{format_duration(status.seconds_left)} left")
     if status.retry_wait is not None:

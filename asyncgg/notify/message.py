@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from asyncgg.formatting import format_counts
 from asyncgg.models import RunState, Summary
 
 SCHEMA: Final = "asyncgg.notification/1"
@@ -56,8 +57,8 @@ def event_for_state(state: RunState, *, is_auth_error: bool = False) -> Notifica
 def format_text(summary: Summary, *, reason: str = "", policy: str | None = None) -> str:
     """Describe the end of a run in one line."""
     progress = f"{summary.disassociated:,} of {summary.total:,} things {summary.operation.past_participle}"
-    counts = [progress, *([f"{summary.already:,} already"] if summary.already else []), f"{summary.failed:,} failed"]
-    counts += [f"{summary.pending:,} pending"] if summary.pending else []
+    counts = [progress, *format_counts((summary.already, "already")), f"{summary.failed:,} failed"]
+    counts += format_counts((summary.pending, "pending"))
     reason_suffix = f" ({' '.join(reason.split())})" if reason else ""
     state = f"{summary.state}{reason_suffix}"
     return f"asyncgg {policy or summary.operation}: {state}: {', '.join(counts)}; journal {summary.journal}"

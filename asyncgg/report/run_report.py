@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from asyncgg import __version__
 from asyncgg.classify import FailureKind, failure_kind
-from asyncgg.formatting import format_count, format_duration, sanitize
+from asyncgg.formatting import format_count, format_counts, format_duration, sanitize
 from asyncgg.journal import (
     CoreOutcomes,
     FailureGroup,
@@ -172,14 +172,8 @@ def _verdict(summary: Summary, reason: str, undos: list[UndoMark]) -> Verdict:
     level, badge = BADGES[summary.state]
     participle = summary.operation.past_participle
     sentence = f"{summary.disassociated:,} of {format_count(summary.total, 'thing')} {participle}"
-    for count, label in (
-        (summary.already, "already before"),
-        (summary.failed, "failed"),
-        (summary.pending, "pending"),
-    ):
-        if count:
-            sentence += f", {count:,} {label}"
-    sentence += f", in {format_duration(summary.seconds)}."
+    counts = (summary.already, "already before"), (summary.failed, "failed"), (summary.pending, "pending")
+    sentence = f"{', '.join([sentence, *format_counts(*counts)])}, in {format_duration(summary.seconds)}."
     if reason:
         sentence += f" {sanitize(reason)[:1].upper()}{sanitize(reason)[1:]}."
     if undos:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from asyncgg.classify import FailureKind, failure_kind
-from asyncgg.formatting import CommandLine, format_duration
+from asyncgg.formatting import CommandLine, format_counts, format_duration
 from asyncgg.models import Operation, RunState, Summary
 from asyncgg.ratelimit import QUOTA_CODE
 
@@ -120,21 +120,13 @@ def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
     if reason:
         label = f"{_STOPPED if summary.state is RunState.DEADLINE else label}: {reason}"
     lines = [label]
-    already = f" {summary.already:,} already," if summary.already else ""
-    things = f"{summary.disassociated:,} of {summary.total:,} {participle},{already} {summary.failed:,} failed"
-    if summary.pending:
-        things += f", {summary.pending:,} pending"
-    lines.append(f"  things     {things}")
-    excluded = [
-        f"{count:,} {name}"
-        for name, count in (
-            ("bad rows", summary.rejected),
-            ("repeated headers", summary.header_rows),
-            ("duplicates", summary.duplicates),
-            ("protected", summary.protected),
-        )
-        if count
-    ]
+    lines.append(f"  things     {_format_things(summary)}")
+    excluded = format_counts(
+        (summary.rejected, "bad rows"),
+        (summary.header_rows, "repeated headers"),
+        (summary.duplicates, "duplicates"),
+        (summary.protected, "protected"),
+    )
     if excluded:
         lines.append(f"  excluded   {', '.join(excluded)}")
     lines.append(
@@ -151,6 +143,13 @@ def format_summary(summary: Summary, *, reason: str = "") -> list[str]:
     lines += [f"  warning    {warning}" for warning in _warnings(summary)]
     lines.append(f"  journal    {summary.journal}")
     return lines
+
+
+def _format_things(summary: Summary) -> str:
+    """What became of the things of a run."""
+    changed = f"{summary.disassociated:,} of {summary.total:,} {summary.operation.past_participle}"
+    counts = [changed, *format_counts((summary.already, "already")), f"{summary.failed:,} failed"]
+    return ", ".join(counts + format_counts((summary.pending, "pending")))
 
 
 def _warnings(summary: Summary) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import UsageError
+from asyncgg.formatting import format_counts
 from asyncgg.tables import Column
 
 SCHEMA: Final = "asyncgg.verify/1"
@@ -58,7 +59,7 @@ def format_verification_record(record: Mapping[str, Any]) -> str:
     labels = {"still_associated": "still associated", "unchecked": "not checked"}
     if record.get("operation") == "associate":
         labels["still_associated"] = "missing"
-    parts += [f"{things[key]:,} {label}" for key, label in labels.items() if things[key]]
+    parts += format_counts(*((things[key], label) for key, label in labels.items()))
     actor = f" by {record['arn']}" if record.get("arn") else ""
     return f"{record['finished_at']}{actor}: {', '.join(parts)}"
 
