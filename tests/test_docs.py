@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import json
+import operator
 import re
 import subprocess
 import sys
@@ -247,7 +249,7 @@ def test_ci_takes_the_test_command_from_the_readme() -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_python_examples_name_existing_things(path: Path) -> None:
-    """Each Python example compiles, and what it takes from asyncgg is there."""
+    """Each Python example compiles, and what it takes from asyncgg is there and takes these arguments."""
     for block in blocks(path.read_text(encoding="utf-8"), "python"):
         tree = ast.parse(block, str(path))
         for node in ast.walk(tree):
@@ -256,6 +258,10 @@ def test_python_examples_name_existing_things(path: Path) -> None:
                 assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "asyncgg":
                 assert hasattr(asyncgg, node.attr), node.attr
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("asyncgg."):
+                function: Any = operator.attrgetter(ast.unparse(node.func).removeprefix("asyncgg."))(asyncgg)
+                keywords = {keyword.arg: None for keyword in node.keywords if keyword.arg}
+                inspect.signature(function).bind(*node.args, **keywords)
 
 
 def test_api_page_documents_every_public_name() -> None:
