@@ -17,12 +17,13 @@ from asyncgg.fleet.campaign import Campaign
 from asyncgg.fleet.results import LaneResult, campaign_summary
 from asyncgg.formatting import format_count, format_duration
 from asyncgg.journal import JournalReader
+from asyncgg.models import RunState
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _IDLE_SECONDS: Final = 10.0
-"""Seconds without a running target after which a campaign has ended: between two waves none runs."""
+"""Seconds without a running target after which a campaign whose targets all have started has ended."""
 _MAX_LOAD: Final = 0.1
 """Fraction of the time that may be spent on reading the journals."""
 _STATE_INTERVAL: Final = 5.0
@@ -70,6 +71,13 @@ class WatchedCampaign:
         """Whether nothing is left to do."""
         return not self.running and all(target.result.exit == 0 for target in self.targets)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a target has not started yet, and nothing says that it will not, as between two waves."""
+        return any(
+            target.result.state == RunState.PLANNED.value and not target.result.reason for target in self.targets
+        )
+
     def format_counts(self) -> str:
         """Things finished and failed, rate and time left."""
         summary = campaign_summary(self.folder, [target.result for target in self.targets])
@@ -93,7 +101,7 @@ def watch_campaign(folder: Path, open_display: OpenDisplay) -> None:
         while True:
             started = time.monotonic()
             moment = read_campaign(campaign, time.time())
-            if moment.running:
+            if moment.running or (moment.is_waiting and last_running is not None):
                 last_running = started
             if moment.complete or (last_running is not None and started - last_running > _IDLE_SECONDS):
                 break
