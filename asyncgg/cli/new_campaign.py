@@ -17,8 +17,7 @@ from asyncgg.cli.context import CommandContext
 from asyncgg.cli.notify import NotifyOnExit
 from asyncgg.cli.plan_view import plan_to_dict
 from asyncgg.cli.signals import raise_on_signal
-from asyncgg.cli.supervisor import NotStartedError
-from asyncgg.errors import AsyncggError, GuardError, UsageError
+from asyncgg.cli.supervisor import noting_nothing_sent
 from asyncgg.fleet.campaign import Campaign, plan_waves
 from asyncgg.formatting import format_count, format_duration
 from asyncgg.models import Operation
@@ -85,31 +84,21 @@ def _prepare_and_confirm(source: CampaignSource, folder: Path) -> Campaign:
     arguments, console = source.arguments, source.context.console
     if not arguments["yes"]:
         require_terminal(stdin_in_use=source.stdin_in_use)
-    try:
-        with raise_on_signal(), source.prepare(folder) as (campaign, plans):
-            names = [lane.name for lane in campaign.lanes]
-            waves = plan_waves(names, arguments.get("waves"), arguments.get("canary"))
-            if not (console.quiet and arguments["yes"]):
-                event = {"event": "plan", **_plan_to_dict(source.name, campaign, plans)}
-                console.log_event(event, *_format_plan(source, campaign, plans))
-            kept = [lane for lane in campaign.lanes if lane.name not in plans]
-            total = sum(plan.things for plan in plans.values())
-            total += sum(lane.read_result().things.get("pending", 0) for lane in kept)
-            if total and not arguments["yes"]:
-                console.confirm_count(total, f"{_operation(plans)} them", stdin_in_use=source.stdin_in_use)
-            campaign = source.before_start(campaign)
-            if len(waves) > 1:
-                campaign = replace(campaign, waves=tuple(map(tuple, waves)))
-                campaign.save()
-    except (UsageError, GuardError):  # these are raised before the first request only
-        raise
-    except AsyncggError as error:
-        error.add_note("nothing was sent")
-        raise
-    except NotStartedError:  # it says how to continue
-        raise
-    except KeyboardInterrupt:
-        raise NotStartedError("interrupted; nothing was sent") from None
+    with noting_nothing_sent(), raise_on_signal(), source.prepare(folder) as (campaign, plans):
+        names = [lane.name for lane in campaign.lanes]
+        waves = plan_waves(names, arguments.get("waves"), arguments.get("canary"))
+        if not (console.quiet and arguments["yes"]):
+            event = {"event": "plan", **_plan_to_dict(source.name, campaign, plans)}
+            console.log_event(event, *_format_plan(source, campaign, plans))
+        kept = [lane for lane in campaign.lanes if lane.name not in plans]
+        total = sum(plan.things for plan in plans.values())
+        total += sum(lane.read_result().things.get("pending", 0) for lane in kept)
+        if total and not arguments["yes"]:
+            console.confirm_count(total, f"{_operation(plans)} them", stdin_in_use=source.stdin_in_use)
+        campaign = source.before_start(campaign)
+        if len(waves) > 1:
+            campaign = replace(campaign, waves=tuple(map(tuple, waves)))
+            campaign.save()
     return campaign
 
 

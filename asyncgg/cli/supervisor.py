@@ -16,7 +16,7 @@ from asyncgg.cli.log_events import Notice
 from asyncgg.cli.progress import ProgressDisplay
 from asyncgg.cli.signals import cancel_on_signal, stop_on_signal
 from asyncgg.engine import Engine, RunResult, StopReason
-from asyncgg.errors import AsyncggError
+from asyncgg.errors import AsyncggError, GuardError, UsageError
 from asyncgg.events import Event, RunStarted, listens_to
 from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.models import RunState, Summary
@@ -35,6 +35,29 @@ class NotStartedError(KeyboardInterrupt):
 
 class StoppedTwiceError(KeyboardInterrupt):
     """A second signal aborted requests in flight."""
+
+
+@contextlib.contextmanager
+def noting_nothing_sent(
+    is_started: Callable[[], bool] = lambda: False, *, but: tuple[type[AsyncggError], ...] = ()
+) -> Iterator[None]:
+    """Add to an error in the block that nothing was sent, unless the run `is_started`.
+
+    Errors of usage, of guards and of the types `but` stay as they are, since these never come later.
+    Raises `NotStartedError` instead of another KeyboardInterrupt before the start.
+    """
+    try:
+        yield
+    except NotStartedError:
+        raise
+    except AsyncggError as error:
+        if not (is_started() or isinstance(error, (UsageError, GuardError, *but))):
+            error.add_note("nothing was sent")
+        raise
+    except KeyboardInterrupt:
+        if not is_started():
+            raise NotStartedError("interrupted; nothing was sent") from None
+        raise
 
 
 @dataclass(slots=True)

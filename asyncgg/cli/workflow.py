@@ -17,7 +17,7 @@ from asyncgg.cli.restart import Restart
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.sources import LookupArguments, LookupSource, ScanIncompleteError, build_from_manifest, scan_before_run
 from asyncgg.cli.state import find_unfinished, open_state
-from asyncgg.cli.supervisor import NotStartedError, run_async, run_journal
+from asyncgg.cli.supervisor import NotStartedError, noting_nothing_sent, run_async, run_journal
 from asyncgg.engine import RunResult
 from asyncgg.errors import AsyncggError, GuardError, JournalError, UsageError
 from asyncgg.manifest.sources import display_path
@@ -60,18 +60,8 @@ def plan_confirm_run(request: RunRequest, context: CommandContext) -> tuple[RunR
         nonlocal started
         started = True
 
-    try:
+    with noting_nothing_sent(lambda: started, but=(ScanIncompleteError,)):
         return _plan_confirm_run(request, context, mark_started)
-    except (UsageError, GuardError, ScanIncompleteError):  # these are raised before the first request only
-        raise
-    except AsyncggError as error:
-        if not started:
-            error.add_note("nothing was sent")
-        raise
-    except KeyboardInterrupt:
-        if not started:
-            raise NotStartedError("interrupted; nothing was sent") from None
-        raise
 
 
 def _plan_confirm_run(
