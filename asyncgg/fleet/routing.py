@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final
 from asyncgg.errors import ManifestError
 from asyncgg.fleet.targets import FleetTarget
 from asyncgg.manifest.jsonl_format import JsonObject, decode_json
-from asyncgg.manifest.reader import FORMATS
+from asyncgg.manifest.reader import manifest_format
 from asyncgg.manifest.rows import BadRow, column_of, invalid_row_reason, normalize_header, printable
 from asyncgg.manifest.sources import MAX_LINE, SEPARATOR_LINE, S3Opener, Source, blocks, open_source
 
@@ -74,7 +74,7 @@ def route_manifest(
     Raises `ManifestError` if it cannot be read to the end or lacks a column, `CredentialsError` as
     `open_manifest`.
     """
-    name_format = _format_of(spec, format)
+    name_format = manifest_format(spec, format)
     source = open_source(spec, stdin, s3)
     try:
         rows = _parquet_rows(source) if name_format == "parquet" else _text_rows(source, spec, name_format)
@@ -106,15 +106,6 @@ def _add(
         result.bad.append(BadRow(file, line, target, raw))
     else:
         result.pairs[target.name].append((str(core), str(thing)))
-
-
-def _format_of(spec: str, format: str | None) -> str:  # noqa: A002 - named as the option is
-    stem = spec.lower().removesuffix(".gz")
-    found = format or ("jsonl" if stem.endswith((".jsonl", ".ndjson")) else stem.rpartition(".")[2])
-    found = "csv" if spec == "-" and format is None else found
-    if found not in FORMATS:
-        raise ManifestError(f"{spec}: unknown format; name the file .csv, .jsonl or .parquet, or use --format")
-    return found
 
 
 def _text_rows(source: Source, spec: str, format: str) -> Iterator[tuple[int, Any, str]]:  # noqa: A002 - as above

@@ -36,14 +36,12 @@ def open_manifest(
         CredentialsError: S3 denied access.
         UsageError: unknown `format`.
     """
-    if format is not None and format not in FORMATS:
-        raise UsageError(f"unknown manifest format `{format}`; must be one of: {', '.join(FORMATS)}")
-    if format is None and spec.startswith("s3://"):
-        _format_from_suffix(spec)  # before anything is downloaded
+    if format is not None or spec.startswith("s3://"):
+        manifest_format(spec, format)  # before anything is downloaded
     source = open_source(spec, stdin, s3)
     try:
         lower = spec.lower()
-        resolved_format = format or ("csv" if spec == "-" else _format_from_suffix(spec))
+        resolved_format = manifest_format(spec, format)
         if resolved_format == "parquet" and lower.endswith(".gz"):
             raise ManifestError(f"{spec}: Parquet cannot be gzipped; decompress the file")
         if resolved_format != "parquet":
@@ -54,9 +52,13 @@ def open_manifest(
     return ManifestReader(source, resolved_format)
 
 
-def _format_from_suffix(spec: str) -> str:
-    lower = spec.lower()
-    stem = lower.removesuffix(".gz")
+def manifest_format(spec: str, format: str | None) -> str:  # noqa: A002 - named as the option is
+    """The format of a manifest: `format`, else that of its suffix. Raises as `open_manifest`."""
+    if format is not None and format not in FORMATS:
+        raise UsageError(f"unknown manifest format `{format}`; must be one of: {', '.join(FORMATS)}")
+    if format is not None or spec == "-":
+        return format or "csv"
+    stem = spec.lower().removesuffix(".gz")
     for suffix, name in _FORMAT_BY_SUFFIX.items():
         if stem.endswith(suffix):
             return name
