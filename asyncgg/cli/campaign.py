@@ -22,12 +22,11 @@ from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard, waves_left
 from asyncgg.fleet.campaign_state import upload_journals
-from asyncgg.fleet.executor import LaneExecutor
 from asyncgg.fleet.lane_host import HostOptions
 from asyncgg.fleet.local import LocalExecutor
 from asyncgg.fleet.process_executor import ProcessExecutor
 from asyncgg.fleet.results import LaneResult
-from asyncgg.fleet.runner import CampaignRun
+from asyncgg.fleet.runner import CampaignRun, LaneExecutor
 from asyncgg.formatting import format_count
 from asyncgg.models import RunState
 from asyncgg.runs import RunMode
@@ -38,7 +37,7 @@ from asyncgg.telemetry.observers import open_campaign_metrics
 
 def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
     """Continue all runs of the campaign, or those of a shard, and return the exit code."""
-    overrides = campaign_overrides({**arguments, "notify": ()})
+    overrides = campaign_overrides(arguments)
     output = {name: value for name, value in overrides.items() if name in OUTPUT_SETTINGS}
     context = CommandContext.create(build_settings({}, output), arguments)
     console = context.console
@@ -70,8 +69,6 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
 
 def campaign_overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that replace those of all journals. Raises `UsageError` for those of a single run."""
-    if arguments.get("notify"):
-        raise UsageError("--notify is not available for a campaign; notify from its exit code or its JSON object")
     overrides = extract_settings(arguments)
     if wrong := sorted({"region", "endpoint_url", "state", "expect_account", "profile"} & overrides.keys()):
         raise UsageError(

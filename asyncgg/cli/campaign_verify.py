@@ -6,17 +6,22 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from asyncgg.cli.context import CommandContext
-from asyncgg.cli.fleet_targets import overrides_by_lane, run_group
+from asyncgg.cli.fleet_targets import overrides_by_lane, run_group, targets_to_dict, write_targets
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.errors import UsageError
 from asyncgg.fleet.campaign import Campaign
 from asyncgg.fleet.folder import new_folder
-from asyncgg.fleet.verify import LaneVerification, format_verifications, merge_mismatches, verifications_to_dict
+from asyncgg.fleet.group import TargetResult
+from asyncgg.fleet.verify import LaneVerification, format_verifications, merge_mismatches
+from asyncgg.runs import Verification
+from asyncgg.runs.verify_report import verification_to_dict
 from asyncgg.settings import METRICS_SETTINGS, OUTPUT_SETTINGS, build_settings
+
+SCHEMA: Final = "asyncgg.campaign-verify/1"
 
 
 def verify_campaign(
@@ -46,10 +51,13 @@ def verify_campaign(
             lanes=lanes, overrides=overrides, wait=wait, out=out, failures=parts if failures is not None else None
         )
         results = run_group(lanes, verification.run, console, abort_message="aborted by a second signal")
-        document, lines = verifications_to_dict(results), format_verifications(results)
+        document = targets_to_dict(SCHEMA, campaign.lanes, results, _verification_details)
+        lines = format_verifications(results)
         if failures is not None:
             count = merge_mismatches(failures, parts, lanes)
             lines.append(f"{failures}: {count:,} differences")
-    console.write_result(document, lines, always_print=True)
-    code: int = document["exit"]
-    return code
+    return write_targets(console, document, lines)
+
+
+def _verification_details(result: TargetResult[Verification]) -> dict[str, Any]:
+    return verification_to_dict(result.value) if result.value else {}

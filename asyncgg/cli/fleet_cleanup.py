@@ -12,7 +12,7 @@ from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.report import CleanupReport, event_for_code, parse_targets
 from asyncgg.cli.cleanup_run import warn
 from asyncgg.cli.console import Console
-from asyncgg.cli.fleet_targets import format_target, load_fleet, run_group, targets_to_dict
+from asyncgg.cli.fleet_targets import format_target, load_fleet, run_group, targets_to_dict, write_targets
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.supervisor import run_async
 from asyncgg.errors import AsyncggError, UsageError
@@ -66,7 +66,7 @@ def clean_up_targets(path: Path, arguments: Mapping[str, Any]) -> int:
             waves=waves,
             abort_targets=arguments["abort_targets"],
         )
-    document = targets_to_dict(SCHEMA, targets, results, _details)
+    document = targets_to_dict(SCHEMA, [target for target, _ in targets.values()], results, _details)
     document |= {
         "policy": policy.name,
         "dry_run": dry_run,
@@ -77,9 +77,7 @@ def clean_up_targets(path: Path, arguments: Mapping[str, Any]) -> int:
     lines = _format(policy.name, document, results)
     document["warnings"] = _notify(policy, document["exit"], lines[0], document, context.settings, dry_run=dry_run)
     warn(console, *document["warnings"])
-    console.write_result(document, lines, always_print=True)
-    code: int = document["exit"]
-    return code
+    return write_targets(console, document, lines)
 
 
 def _notify(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +17,18 @@ from asyncgg.cli.supervisor import NotStartedError
 from asyncgg.errors import ManifestError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane
 from asyncgg.fleet.folder import new_folder
+from asyncgg.fleet.group import TargetResult
 from asyncgg.fleet.lane_journals import prepare_lanes, require_same_source
-from asyncgg.fleet.lookup import FleetLookup, digest_of_things
 from asyncgg.fleet.prepare import journal_path
-from asyncgg.fleet.scan import FleetScanner
+from asyncgg.fleet.results import TargetFailedError
+from asyncgg.fleet.scan import LISTED, FleetScanner, TargetScan, find_in_snapshot
 from asyncgg.formatting import format_count
-from asyncgg.runs import Plan
+from asyncgg.journal import JournalReader
+from asyncgg.runs import JournalBuilder, Plan
+from asyncgg.runs.connection import connection_from_settings
+from asyncgg.runs.lookup import prepare_from_snapshot
 from asyncgg.runs.plan import MissingNames
+from asyncgg.transport import resolve_endpoint
 
 _EXIT_INTERRUPTED: Final = 130
 _MAX_EXAMPLES: Final = 10
@@ -52,10 +59,15 @@ class ThingsSource(CampaignSource):
         Raises `NotStartedError` if the scans were stopped.
         """
         inventory: Path = self.arguments["inventory"] or folder
-        things = LookupArguments(things=self.arguments["things"]).build_request(inventory).targets
+        request = LookupArguments(
+            things=self.arguments["things"],
+            max_age=self.arguments["max_age"],
+            allow_incomplete=self.arguments["allow_incomplete"],
+        ).build_request(inventory)
+        things = request.targets
         if not things.names:
             raise ManifestError(f"{things.source}: the list is empty; nothing was sent")
-        digest = digest_of_things(things)
+        digest = hashlib.sha256("\n".join(["things", *sorted(things.names)]).encode()).hexdigest()
         require_same_source(folder, digest)
         lanes = [
             CampaignLane(index, name, target.account, target.region, journal_path(folder, name))
@@ -63,28 +75,38 @@ class ThingsSource(CampaignSource):
         ]
         with new_folder(inventory):
             scans = self._scan([lane.name for lane in lanes if not lane.journal.exists()], inventory)
-        lookup = FleetLookup(
-            things=things,
-            targets=self.targets,
-            scans=scans,
-            max_age=self.arguments["max_age"],
-            allow_incomplete=self.arguments["allow_incomplete"],
-        )
-        with prepare_lanes(
-            folder,
-            lanes,
-            lookup.build,
-            source=things.source,
-            digest=digest,
-            max_things=self.arguments["max_things"],
-        ) as (campaign, plans):
+        found: set[str] = set()
+
+        def build(lane: CampaignLane) -> tuple[JournalBuilder, Plan] | None:
+            scan = scans[lane.name]
+            if scan.value is None or scan.exit not in LISTED:
+                raise TargetFailedError(scan.reason or scan.state, scan.exit)
+            settings = self.targets[lane.name][1]
+            builder, plan = prepare_from_snapshot(
+                replace(request, inventory=scan.value.path),
+                lane.journal,
+                settings,
+                resolve_endpoint(connection_from_settings(settings)),
+                just_scanned=scan.value.scan is not None,
+                account=lane.account,
+            )
+            found.update(record.thing for record in find_in_snapshot(scan.value.path, things.names).records)
+            if plan.things:
+                return builder, plan
+            builder.discard()
+            return None
+
+        limit = self.arguments["max_things"]
+        with prepare_lanes(folder, lanes, build, source=things.source, digest=digest, max_things=limit) as prepared:
+            campaign, plans = prepared
             for lane in campaign.lanes:
-                if lane.name not in plans:
-                    lookup.add_journal(lane.journal)
-            self.missing = lookup.missing
+                if lane.name not in plans:  # its journal was there already
+                    with JournalReader(lane.journal) as reader:
+                        found.update(row.thing for row in reader.outcomes())
+            self.missing = [name for name in things.names if name not in found]
             yield campaign, plans
 
-    def _scan(self, names: list[str], inventory: Path) -> Mapping[str, Any]:
+    def _scan(self, names: list[str], inventory: Path) -> Mapping[str, TargetResult[TargetScan]]:
         targets, console = {name: self.targets[name] for name in names}, self.context.console
         settings = {name: settings for name, (_, settings) in targets.items()}
         scanner = FleetScanner(inventory, settings, max_age=self.arguments["max_age"], check_account=True)

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.cli.console import Console
-from asyncgg.cli.fleet_targets import TargetSettings, format_target, load_fleet, run_group, targets_to_dict
+from asyncgg.cli.fleet_targets import (
+    TargetSettings,
+    format_target,
+    load_fleet,
+    run_group,
+    targets_to_dict,
+    write_targets,
+)
 from asyncgg.cli.scan import scan_to_dict
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.fleet.folder import new_folder
 from asyncgg.fleet.group import ActiveTargets, TargetResult
 from asyncgg.fleet.results import first_exit_code, state_of_code
-from asyncgg.fleet.scan import FleetScanner, TargetScan, snapshot_path
-from asyncgg.fleet.where import TargetMatches, find_in_snapshot
+from asyncgg.fleet.scan import LISTED, FleetScanner, TargetMatches, TargetScan, find_in_snapshot, snapshot_path
 from asyncgg.formatting import CommandLine, format_count, format_timestamp
 from asyncgg.inventory import AssociationRecord
 
@@ -34,11 +40,9 @@ def scan_targets(arguments: Mapping[str, Any]) -> int:
     scanner = _scanner(folder, targets, arguments)
     with raise_on_signal(), new_folder(folder):
         results = run_group(targets, scanner.scan, context.console, abort_message=_ABORTED)
-    document = targets_to_dict(INVENTORY_SCHEMA, targets, results, _scan_details)
+    document = targets_to_dict(INVENTORY_SCHEMA, [target for target, _ in targets.values()], results, _scan_details)
     document["folder"] = str(folder)
-    context.console.write_result(document, _format_scans(folder, results), always_print=True)
-    code: int = document["exit"]
-    return code
+    return write_targets(context.console, document, _format_scans(folder, results))
 
 
 def _scanner(folder: Path, targets: TargetSettings, arguments: Mapping[str, Any]) -> FleetScanner:
@@ -67,7 +71,7 @@ def _format_scans(folder: Path, results: Sequence[TargetResult[TargetScan]]) -> 
             text += f"; {format_count(counts.cores, 'core')}, {format_count(counts.associations, 'association')}"
             text += f", {requests}"
         lines.append(f"  {text}")
-    if any(result.exit not in {0, 3} for result in results):
+    if any(result.exit not in LISTED for result in results):
         lines.append("run the same command again to complete the other targets")
     else:
         lines += ["next:", CommandLine(f"  asyncgg fleet where THING --targets FILE --inventory {folder}")]
@@ -87,7 +91,7 @@ def find_things(names: Sequence[str], arguments: Mapping[str, Any]) -> int:
             path = snapshot_path(folder, name)
             if inventory is None:
                 scan = await scanner.scan(active, name)
-                if scan.exit not in {0, 3}:
+                if scan.exit not in LISTED:
                     return TargetResult(name, scan.state, scan.exit, scan.reason)
             matches = await asyncio.to_thread(find_in_snapshot, path, names)
             return TargetResult(name, "complete", 0, "", matches)
@@ -132,7 +136,7 @@ def _write_matches(
     if unlisted:
         console.print(f"{format_count(unlisted, 'core')} could not be listed; things there are not found")
     code = first_exit_code([*(result.exit for result in results), _EXIT_NOT_FOUND if missing else 0])
-    document = targets_to_dict(WHERE_SCHEMA, targets, results, _match_details)
+    document = targets_to_dict(WHERE_SCHEMA, [target for target, _ in targets.values()], results, _match_details)
     document |= {
         "state": state_of_code(code).value,
         "exit": code,

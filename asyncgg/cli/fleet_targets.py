@@ -18,7 +18,7 @@ from asyncgg.cli.supervisor import StoppedTwiceError, run_async
 from asyncgg.engine import StopReason
 from asyncgg.errors import UsageError
 from asyncgg.file_limit import fit_concurrency
-from asyncgg.fleet.campaign import Campaign
+from asyncgg.fleet.campaign import Campaign, CampaignLane
 from asyncgg.fleet.group import ActiveTargets, T, TargetResult, TargetWork, run_targets
 from asyncgg.fleet.results import first_exit_code, state_of_code
 from asyncgg.fleet.targets import FleetTarget, load_targets
@@ -159,23 +159,23 @@ def format_target(result: TargetResult[Any]) -> str:
 
 def targets_to_dict(
     schema: str,
-    targets: TargetSettings,
-    results: Sequence[TargetResult[Any]],
-    details: Callable[[TargetResult[Any]], Mapping[str, Any]],
+    targets: Iterable[FleetTarget | CampaignLane],
+    results: Sequence[TargetResult[T]],
+    details: Callable[[TargetResult[T]], Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The results in the form of `asyncgg.campaign/1`, with the `details` of each target."""
     code = first_exit_code(result.exit for result in results)
+    places = {target.name: {"account": target.account or None, "region": target.region} for target in targets}
     return {
         "schema": schema,
         "state": state_of_code(code).value,
         "exit": code,
-        "targets": [
-            {
-                **result.to_dict(),
-                "account": targets[result.name][0].account or None,
-                "region": targets[result.name][0].region,
-                **details(result),
-            }
-            for result in results
-        ],
+        "targets": [{**result.to_dict(), **places[result.name], **details(result)} for result in results],
     }
+
+
+def write_targets(console: Console, document: Mapping[str, Any], lines: list[str]) -> int:
+    """Write what `targets_to_dict` returned, and return its exit code."""
+    console.write_result(document, lines, always_print=True)
+    code: int = document["exit"]
+    return code

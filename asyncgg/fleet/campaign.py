@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from asyncgg.errors import JournalError, SettingsError, UsageError
 from asyncgg.files import atomic_write_text, read_toml
@@ -33,6 +33,11 @@ class CampaignLane:
     region: str
     journal: Path
 
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From a JSON object of the fields. Raises KeyError and TypeError."""
+        return cls(**{**document, "journal": Path(document["journal"])})
+
     @property
     def result_path(self) -> Path:
         """Where the result of its last start is kept."""
@@ -50,10 +55,9 @@ class CampaignLane:
         except JournalError as error:
             return failed_result(LaneResult.without_journal(self.name, self.journal), error)
         try:
-            saved = LaneResult.from_dict(json.loads(self.result_path.read_bytes()))
+            return current.or_saved(LaneResult.from_dict(json.loads(self.result_path.read_bytes())))
         except (OSError, ValueError, KeyError, TypeError):
             return current
-        return current if current.running or not saved.has_counts_of(current) else saved
 
     def save_result(self, result: LaneResult) -> None:
         """Keep `result`. Raises `UsageError` if it cannot be written."""
@@ -87,9 +91,7 @@ class Campaign:
             raise SettingsError(f"{path}: schema {document.get('schema')!r} is not one of this asyncgg ({_SCHEMA})")
         try:
             lanes = tuple(
-                CampaignLane(
-                    lane["index"], lane["name"], lane["account"], lane["region"], folder / Path(lane["journal"]).name
-                )
+                CampaignLane.from_dict(lane | {"journal": folder / Path(lane["journal"]).name})
                 for lane in document["lane"]
             )
             if document.get("targets", len(lanes)) != len(lanes):

@@ -18,6 +18,7 @@ from asyncgg.errors import AsyncggError, JournalError, UsageError
 from asyncgg.files import parse_json_object
 from asyncgg.fleet.results import LaneResult
 from asyncgg.journal import JournalReader
+from asyncgg.runs.undo_plan import mark_undone_by
 from asyncgg.state import StateDocument, StateKeeper, StateStore, VersionConflictError, lease_seconds, open_client
 from asyncgg.state.restore import download_run, load_document
 from asyncgg.state.store import open_store
@@ -142,6 +143,22 @@ def _first(errors: BaseExceptionGroup[AsyncggError]) -> AsyncggError:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
+async def mark_saved_runs_undone(state: CampaignState, undo_journals: Mapping[str, Path]) -> list[str]:
+    """Record these undos in the saved original runs; returns why that is not possible for some.
+
+    Raises `LeaseHeldError` if a process runs one of them, and as `StateKeeper`.
+    """
+
+    async def mark(client: Any, name: str, undo_journal: Path) -> str:
+        async with state.keeper(name, client) as keeper:
+            run = keeper.latest()
+            if run is None or not run.has_journal:
+                return f"{keeper.location} has no run of {name} that could mention this undo"
+            return await mark_undone_by(undo_journal, run.journal)
+
+    return [warning for warning in await for_each_lane(state, undo_journals, mark) if warning]
+
+
 # --- reading ---
 
 
@@ -183,10 +200,9 @@ def _to_result(name: str, summary: dict[str, Any], saved: dict[str, Any], docume
         current = LaneResult.from_document(name, summary, running=document.holder is not None and not document.clean)
         if current.state == "running" and not current.running:
             current = replace(current, state="interrupted", reason="its process was lost")
-        result = LaneResult.from_dict(saved) if saved else current
+        return current.or_saved(LaneResult.from_dict(saved)) if saved else current
     except (KeyError, TypeError, ValueError):
         raise JournalError(f"the state of {name} has no readable summary; resume the campaign to write it") from None
-    return current if current.running or not result.has_counts_of(current) else result
 
 
 def read_journal_result(name: str, journal: Path) -> LaneResult:

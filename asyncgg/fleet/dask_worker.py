@@ -17,7 +17,8 @@ from asyncgg import __version__
 from asyncgg.engine import StopReason
 from asyncgg.errors import UsageError
 from asyncgg.file_limit import fit_concurrency
-from asyncgg.fleet.lane_host import HostOptions, LaneHost, lane_from_dict
+from asyncgg.fleet.campaign import CampaignLane
+from asyncgg.fleet.lane_host import HostOptions, LaneHost
 from asyncgg.fleet.results import LaneResult, failed_result
 from asyncgg.journal.schema import FORMAT
 from asyncgg.models import RunState
@@ -69,7 +70,7 @@ async def run_lane_task(text: str) -> str:
 
 
 def _failed(document: Mapping[str, Any], error: Exception) -> dict[str, Any]:
-    lane = lane_from_dict(document)
+    lane = CampaignLane.from_dict(document)
     return failed_result(LaneResult.without_journal(lane.name, lane.journal), error).to_dict()
 
 

@@ -98,7 +98,7 @@ class LaneHost:
 
     async def run_lane(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Run a `CampaignLane`, given as JSON object; its result, whatever ends it, as `LaneResult.to_dict`."""
-        lane = lane_from_dict(document)
+        lane = CampaignLane.from_dict(document)
         try:
             result = await self.executor.run_lane(lane)
         except Exception as error:  # noqa: BLE001 - the main process shows it as that of the lane
@@ -131,11 +131,6 @@ class LaneHost:
             if name in progress
         ]
         self._write({"progress": progress, "counts": counts})
-
-
-def lane_from_dict(document: Mapping[str, Any]) -> CampaignLane:
-    """A lane from its JSON object."""
-    return CampaignLane(**{**document, "journal": Path(document["journal"])})
 
 
 class _ReportHandler(logging.Handler):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from asyncgg.errors import AsyncggError, GuardError, ManifestError, UsageError
@@ -72,14 +72,19 @@ def prepare_lanes(
                 prepared.append(lane)
         if not prepared:
             raise TargetsFailedError(failed) if failed else ManifestError(f"{source}: nothing to do in any target")
-        total = sum(plan.things for plan in plans.values())
-        if max_things is not None and total > max_things:
-            raise GuardError(
-                f"{source}: {total:,} things in all targets, --max-things allows {max_things:,}; nothing was sent"
-            )
+        check_total(plans, source, max_things)
         campaign = Campaign(folder, tuple(prepared), digest=digest, unprepared=tuple(failed))
         if not is_campaign(folder):
             undo.callback((folder / FILE_NAME).unlink, missing_ok=True)
         campaign.save()
         yield campaign, plans
         undo.pop_all()
+
+
+def check_total(plans: Mapping[str, Plan], source: str, max_things: int | None) -> None:
+    """Raise `GuardError` if the plans have more things together."""
+    total = sum(plan.things for plan in plans.values())
+    if max_things is not None and total > max_things:
+        raise GuardError(
+            f"{source}: {total:,} things in all targets, --max-things allows {max_things:,}; nothing was sent"
+        )

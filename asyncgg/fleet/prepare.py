@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.errors import AsyncggError, GuardError, ManifestError, UsageError
+from asyncgg.errors import AsyncggError, ManifestError, UsageError
 from asyncgg.fleet.campaign import Campaign, CampaignLane, Shard
 from asyncgg.fleet.campaign_state import CampaignState
 from asyncgg.fleet.folder import FILE_NAME, is_campaign, new_folder, require_prepared
+from asyncgg.fleet.lane_journals import check_total
 from asyncgg.fleet.routing import RoutedRows
 from asyncgg.fleet.targets import FleetTarget
 from asyncgg.formatting import format_count
@@ -72,12 +73,7 @@ def prepare_campaign(
             plans[name] = builder.finish(endpoint)
             if builder.needs_snapshot:
                 builder.commit_before_snapshot()
-        total = sum(plan.things for plan in plans.values())
-        if request.max_things is not None and total > request.max_things:
-            raise GuardError(
-                f"{request.source}: {total:,} things in all targets, --max-things allows {request.max_things:,};"
-                " nothing was sent"
-            )
+        check_total(plans, request.source, request.max_things)
         state = request.state and replace(request.state, digest=digest)
         campaign = Campaign(request.folder, tuple(lanes), rejected, state)
         _save(campaign, request.shard, undo)

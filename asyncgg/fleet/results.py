@@ -87,9 +87,10 @@ class LaneResult:
         """As an item of `targets` in `asyncgg.campaign/1`."""
         return asdict(self)
 
-    def has_counts_of(self, other: LaneResult) -> bool:
-        """Whether nothing was sent and no outcome was recorded between both."""
-        return self.things == other.things and self.requests == other.requests
+    def or_saved(self, saved: Self) -> Self:
+        """The result of the last start, unless something was sent or recorded after it."""
+        is_current = not self.running and (self.things, self.requests) == (saved.things, saved.requests)
+        return saved if is_current else self
 
     def with_nothing_left(self) -> Self:
         """The result of a lane that had nothing to send."""

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from asyncgg.engine import StopReason
 from asyncgg.errors import UsageError
+from asyncgg.events import Progress
 from asyncgg.fleet.campaign import CampaignLane
-from asyncgg.fleet.executor import LaneExecutor
 from asyncgg.fleet.group import run_waves
 from asyncgg.fleet.results import LaneResult, failed_result, not_started_result
 from asyncgg.sharing import sharing
+
+
+class LaneExecutor(AbstractAsyncContextManager["LaneExecutor"], Protocol):
+    """Decides where a lane runs. `CampaignRun` decides when, and what its result means for the others.
+
+    It is entered before the first lane and left after the last one.
+    """
+
+    async def run_lane(self, lane: CampaignLane) -> LaneResult:
+        """Run the lane to its end. Raises what ended it; cancellation leaves a resumable journal."""
+
+    def stop(self, reason: StopReason) -> None:
+        """Send no more requests in any lane, and wait for those in flight. `CampaignRun` starts no more lanes."""
+
+    def progress(self) -> Mapping[str, Progress]:
+        """The progress of the lanes that are running, by name."""
 
 
 class CampaignRun:

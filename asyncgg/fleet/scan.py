@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 from asyncgg.errors import SnapshotError
 from asyncgg.fleet.group import ActiveTargets, TargetResult
 from asyncgg.formatting import format_count, format_duration, format_timestamp
-from asyncgg.inventory import MAX_SCAN_AGE, ScanResult, Snapshot, SnapshotCounts
+from asyncgg.inventory import MAX_SCAN_AGE, AssociationRecord, ScanResult, Snapshot, SnapshotCounts
 from asyncgg.inventory.files import promote, working_snapshot
 from asyncgg.models import RunState
 from asyncgg.report import EXIT_CODES
@@ -23,6 +23,8 @@ from asyncgg.runs.scan import scan_with_settings
 from asyncgg.settings import Settings
 from asyncgg.transport import resolve_endpoint
 
+LISTED: Final = frozenset({0, 3})
+"""Exit codes of a scan that has a complete snapshot."""
 _RESCAN: Final = "scan it again with `asyncgg fleet inventory --replace`"
 
 
@@ -114,3 +116,22 @@ def _kept_result(name: str, kept: TargetScan) -> TargetResult[TargetScan]:
 def _require_origin(path: Path, kind: str, present: str, expected: str | None) -> None:
     if present and expected and present != expected:
         raise SnapshotError(f"{path} is of {kind} {present}, the target of {expected}; {_RESCAN}")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetMatches:
+    """What the snapshot of a target has of the wanted things."""
+
+    records: Sequence[AssociationRecord]
+    unlisted_cores: int
+    """Cores that could not be listed, so that things on them are not found."""
+    started_at: float
+    """Start of the scan, in seconds since 1970."""
+
+
+def find_in_snapshot(path: Path, things: Sequence[str]) -> TargetMatches:
+    """Look the things up. Blocking. Raises `SnapshotError` if the snapshot is missing, damaged or unfinished."""
+    with Snapshot(path) as snapshot:
+        snapshot.require_finished()
+        counts = snapshot.counts()
+        return TargetMatches(list(snapshot.pairs_of_things(things)), counts.denied + counts.failed, snapshot.started_at)

@@ -8,19 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from asyncgg.files import atomic_write_text
 from asyncgg.fleet.campaign import CampaignLane
 from asyncgg.fleet.group import ActiveTargets, SteppedWork, TargetResult
-from asyncgg.fleet.results import first_exit_code
 from asyncgg.fleet.scan import snapshot_path
 from asyncgg.report.verification import MISMATCH_COLUMNS
 from asyncgg.runs import Verification
 from asyncgg.runs.verifier import Verifier, load_context, verify_with_context
-from asyncgg.runs.verify_report import format_verification, verification_to_dict
-
-SCHEMA: Final = "asyncgg.campaign-verify/1"
+from asyncgg.runs.verify_report import format_verification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +80,6 @@ def merge_mismatches(path: Path, folder: Path, names: Iterable[str]) -> int:
                     writer.writerow((*row, name))
                     count += 1
     return count
-
-
-def verifications_to_dict(results: Sequence[TargetResult[Verification]]) -> dict[str, Any]:
-    """All verifications as `asyncgg.campaign-verify/1`."""
-    targets = [
-        {**result.to_dict(), **(verification_to_dict(result.value) if result.value else {})} for result in results
-    ]
-    return {"schema": SCHEMA, "exit": first_exit_code(result.exit for result in results), "targets": targets}
 
 
 def format_verifications(results: Sequence[TargetResult[Verification]]) -> list[str]:
