@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -97,13 +97,11 @@ class DecommissionSession:
             require_table_format(rows)
         if not (is_plan or self._yes):
             require_terminal(stdin_in_use=source.reads_stdin)
-        connected: list[tuple[Endpoint, str]] = []
 
+        @cache
         def connect() -> tuple[Endpoint, str]:
-            if not connected:
-                endpoint = self.context.resolve_endpoint()
-                connected.append((endpoint, self._account(endpoint)))
-            return connected[0]
+            endpoint = self.context.resolve_endpoint()
+            return endpoint, self._account(endpoint)
 
         targets = source.read(self.context, connect)
         limit = self.context.settings.max_things

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from asyncgg.cli.context import CommandContext
@@ -15,7 +15,6 @@ from asyncgg.decommission.progress import StageProgress
 from asyncgg.decommission.quotas import (
     DEFAULT_QUOTAS,
     GET_CORE_DEVICE,
-    StageCost,
     advise,
     delete_requests,
     parse_quotas,
@@ -92,24 +91,11 @@ def plan_document(book: DecommissionJournal, quotas: IotQuotas, *, reason: str =
         "associations": sum(len(device.cores) for device in facts.values()),
         "cores": len(cores),
         "requests": costs["quarantine"],
-        "stages": {name: _cost_to_dict(cost) for name, cost in stages.items()},
-        "advice": {name: found for name, cost in stages.items() if (found := _advice(cost, rates, quotas.share))},
+        "stages": {name: asdict(cost) for name, cost in stages.items()},
+        "advice": {
+            name: asdict(found) for name, cost in stages.items() if (found := advise(cost, rates, quotas.share))
+        },
         "quotas": {"source": quotas.source, **quotas.rates},
-    }
-
-
-def _cost_to_dict(cost: StageCost) -> dict[str, Any]:
-    return {"requests": dict(cost.requests), "slowest": list(cost.slowest), "seconds": round(cost.seconds, 1)}
-
-
-def _advice(cost: StageCost, rates: Mapping[str, float], share: float) -> dict[str, Any] | None:
-    advice = advise(cost, rates)
-    if advice is None:
-        return None
-    return {
-        "quotas": {name: round(rate / share, 1) for name, rate in advice.quotas.items()},
-        "seconds_before": round(advice.before, 1),
-        "seconds_after": round(advice.after, 1),
     }
 
 

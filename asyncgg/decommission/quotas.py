@@ -72,11 +72,12 @@ class StageCost:
     seconds: float
 
 
-def stage_cost(requests: Mapping[str, int], quotas: Mapping[str, float]) -> StageCost:
-    """The cost when every operation runs at its own quota, all at the same time."""
-    seconds = {name: count / quotas[name] for name, count in requests.items() if count}
+def stage_cost(requests: Mapping[str, int], rates: Mapping[str, float]) -> StageCost:
+    """The cost when every operation runs at its own rate, all at the same time."""
+    seconds = {name: count / rates[name] for name, count in requests.items() if count}
     longest = max(seconds.values(), default=0.0)
-    return StageCost(requests, tuple(name for name in seconds if seconds[name] >= 0.99 * longest), longest)
+    slowest = tuple(name for name in seconds if seconds[name] >= 0.99 * longest)
+    return StageCost(requests, slowest, round(longest, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +86,23 @@ class QuotaAdvice:
 
     quotas: Mapping[str, float]
     """Requests per second by operation."""
-    before: float
-    after: float
+    seconds_before: float
+    seconds_after: float
 
 
-def advise(cost: StageCost, quotas: Mapping[str, float]) -> QuotaAdvice | None:
+def advise(cost: StageCost, rates: Mapping[str, float], share: float = 1.0) -> QuotaAdvice | None:
     """The quotas to raise until another operation decides the time, but to the fivefold at most; None for no requests.
 
-    The quotas of the slowest operations must be raised together: the slowest one left decides.
+    The quotas of the slowest operations must be raised together: the slowest one left decides. `rates`
+    are this `share` of the quotas.
     """
     if not cost.slowest:
         return None
-    others = (count / quotas[name] for name, count in cost.requests.items() if name not in cost.slowest)
-    after = max(cost.seconds / _MAX_RAISE, *others, 0.0)
-    return QuotaAdvice({name: cost.requests[name] / after for name in cost.slowest}, cost.seconds, after)
+    before = cost.requests[cost.slowest[0]] / rates[cost.slowest[0]]
+    others = (count / rates[name] for name, count in cost.requests.items() if name not in cost.slowest)
+    after = max(before / _MAX_RAISE, *others, 0.0)
+    quotas = {name: round(cost.requests[name] / after / share, 1) for name in cost.slowest}
+    return QuotaAdvice(quotas, cost.seconds, round(after, 1))
 
 
 def plan_requests(devices: int, certificates: int) -> dict[str, int]:

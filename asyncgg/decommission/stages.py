@@ -15,7 +15,7 @@ from asyncgg.decommission.delete import MAX_DEVICES_AT_ONCE, DeviceDeleter, devi
 from asyncgg.decommission.guards import GuardOptions, Refusal, refuse
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Stage, StepState
-from asyncgg.decommission.progress import StageMeter, StageProgress
+from asyncgg.decommission.progress import StageProgress
 from asyncgg.decommission.quarantine import UPDATE, CertificateSwitch, is_as_quarantined
 from asyncgg.decommission.shadows import ShadowOptions, ShadowSaver
 from asyncgg.decommission.steps import DeviceRefusedError, NotVisibleError, StepRecorder
@@ -50,7 +50,8 @@ class StageRun:
         self._journal, self._stage, self.plane = journal, stage, plane
         self._limits = limits or StageLimits()
         self._recorder = StepRecorder(journal, stage, plane)
-        self._meter = StageMeter(getattr(plane, "operations", {}), asyncio.get_running_loop().time)
+        self._clock = asyncio.get_running_loop().time
+        self._start("", 0)
         self.reason = ""
         """Why the stage stopped; empty while it did not."""
         self.state = ""
@@ -64,7 +65,18 @@ class StageRun:
 
     def progress(self) -> StageProgress:
         """The progress of the questions or the changes, whichever runs."""
-        return self._meter.progress(f"stopping ({self.reason})" if self.reason else "")
+        operations = self.plane.operations.values()
+        return replace(
+            self._progress,
+            sent=sum(operation.sent for operation in operations),
+            throttled=sum(operation.throttled for operation in operations),
+            seconds=self._clock() - self._started_at,
+            status=f"stopping ({self.reason})" if self.reason else "",
+        )
+
+    def _start(self, activity: str, total: int) -> None:
+        """Begin a part with this number of devices."""
+        self._progress, self._started_at = StageProgress(activity, total), self._clock()
 
     # --- questions ---
 
@@ -129,9 +141,9 @@ class StageRun:
 
         async def query(name: str) -> None:
             await save(*await collector.collect(name))
-            self._meter.finished += 1
+            self._progress.finished += 1
 
-        self._meter.start(activity, len(names))
+        self._start(activity, len(names))
         await for_each(names, query, MAX_DEVICES_AT_ONCE, self._is_stopped)
 
     def _refuse_changed(
@@ -201,18 +213,18 @@ class StageRun:
                 await work(name)
             except DeviceRefusedError as error:
                 await self._journal.put_refusals(self._stage, {name: error.refusal})
-                self._meter.refused += 1
+                self._progress.refused += 1
             except NotVisibleError as error:
                 await self._fail(name, "not-visible", str(error))
             except AwsCallError as error:
                 await self._fail(name, error.code or "unknown", str(error))
             else:
                 await self._recorder.finish(name, DEVICE)
-            self._meter.finished += 1
+            self._progress.finished += 1
             self._apply_abort_rule()
 
         pending = [name for name in names if not self._recorder.is_done(name, DEVICE)]
-        self._meter.start(activity, len(pending))
+        self._start(activity, len(pending))
         canary = pending[: self._limits.canary]
         await for_each(canary, attempt, at_once, self._is_stopped)
         if canary and any(not self._recorder.is_done(name, DEVICE) for name in canary):
@@ -220,13 +232,13 @@ class StageRun:
         await for_each(pending[len(canary) :], attempt, at_once, self._is_stopped)
 
     async def _fail(self, name: str, code: str, message: str) -> None:
-        self._meter.failed += 1
+        self._progress.failed += 1
         await self._journal.record(DeviceStep(self._stage, name, DEVICE, StepState.INTENT, code, message))
         if code == _CERTIFICATE_STATE:
             self._abort(f"another program changes certificates of this run: {message}")
 
     def _apply_abort_rule(self) -> None:
-        limits, finished, failed = self._limits, self._meter.finished, self._meter.failed
+        limits, finished, failed = self._limits, self._progress.finished, self._progress.failed
         if limits.abort_at is None or finished < limits.abort_after:
             return
         if failed * 100 >= limits.abort_at * finished and failed:

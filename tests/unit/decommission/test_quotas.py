@@ -33,10 +33,10 @@ def test_advise_raises_the_slowest_until_another_operation_decides() -> None:
     assert advice is not None
     raised = ("ListPrincipalThings", "DescribeCertificate", "GetThingConnectivityData")
     assert advice.quotas == pytest.approx(dict.fromkeys(raised, 15.0))
-    assert advice.before == 100.0
-    assert advice.after == pytest.approx(66.7, abs=0.1)  # ListAttachedPolicies at 15/s
+    assert advice.seconds_before == 100.0
+    assert advice.seconds_after == 66.7  # ListAttachedPolicies at 15/s
     improved = {**RATES, **advice.quotas}
-    assert stage_cost(plan_requests(1_000, 1_000), improved).seconds == pytest.approx(advice.after)
+    assert stage_cost(plan_requests(1_000, 1_000), improved).seconds == advice.seconds_after
     assert advise(stage_cost({}, RATES), RATES) is None
 
 
