@@ -9,16 +9,36 @@ from functools import lru_cache
 from typing import Any, Final
 
 from asyncgg.errors import ManifestError
-from asyncgg.manifest.rows import NAME_PATTERN, BadRow, Chunk, Columns, column_of, find_columns, printable
+from asyncgg.manifest.rows import (
+    COLUMN_NAME_PATTERN,
+    NAME_PATTERN,
+    BadRow,
+    Chunk,
+    Columns,
+    column_of,
+    find_columns,
+    printable,
+)
 from asyncgg.manifest.sources import BOM, MAX_LINE, Block, blocks
 
 _CORE: Final = rf'"core(?:DeviceThingName)?+" ?+: ?+"{NAME_PATTERN}"'
 _THING: Final = rf'"thing(?:Name)?+" ?+: ?+"{NAME_PATTERN}"'
-# Names need no escapes in JSON, so these lines need no parser.
-_RUN: Final = re.compile(
-    "|".join(rf"(?:\{{ ?+{first} ?+, ?+{second} ?+\}}\r?+\n)++" for first, second in ((_CORE, _THING), (_THING, _CORE)))
+_TEXT: Final = r'[^"\\\0-\x1f\ufeff\udc80-\udcff]{0,500}+"'
+_OTHER: Final = (
+    rf'"(?!\s*+(?i:{COLUMN_NAME_PATTERN})\s*+"){_TEXT} ?+: ?+'
+    rf'(?:"{_TEXT}|-?+(?:0|[1-9][0-9]{{0,15}}+)(?:\.[0-9]{{1,20}}+)?+|true|false|null)'
 )
-"""Lines that have exactly the two members, all in the same order."""
+_OTHERS_BEFORE, _OTHERS_AFTER = rf"(?:{_OTHER} ?+, ?+){{0,5}}+", rf"(?: ?+, ?+{_OTHER}){{0,5}}+"
+# Names need no escapes in JSON, so these lines need no parser. They are shorter than `MAX_LINE`.
+_RUN: Final = re.compile(
+    "|".join(
+        rf"(?:\{{ ?+{_OTHERS_BEFORE}{first}{_OTHERS_AFTER} ?+, ?+{second}{_OTHERS_AFTER} ?+\}}\r?+\n)++"
+        for first, second in ((_CORE, _THING), (_THING, _CORE))
+    )
+)
+"""Lines with the two members in the same order, and a few others that have plain values."""
+_CORE_OF_RUN: Final = re.compile(r'"core(?:DeviceThingName)?+" ?+: ?+"([^"]++)')
+_THING_OF_RUN: Final = re.compile(r'"thing(?:Name)?+" ?+: ?+"([^"]++)')
 
 
 class JsonObject(list[tuple[str, object]]):
@@ -48,7 +68,8 @@ def _parse_block(name: str, block: Block) -> Chunk:
     while start < len(text):
         if run := _RUN.match(text, start):
             end = run.end()
-            chunk.add_pairs(_split_run(run.group()))
+            cores, things = (pattern.findall(text, start, end) for pattern in (_CORE_OF_RUN, _THING_OF_RUN))
+            chunk.add_pairs(zip(cores, things, strict=True))
         else:
             end = text.index("\n", start) + 1
             line = text[start:end].encode("utf-8", "surrogateescape").strip(b" \t\r\n").removeprefix(BOM)
@@ -60,13 +81,6 @@ def _parse_block(name: str, block: Block) -> Chunk:
         number += text.count("\n", start, end)
         start = end
     return chunk
-
-
-def _split_run(text: str) -> Iterator[tuple[str, str]]:
-    """The pairs of lines that `_RUN` found."""
-    pieces = text.split('"')
-    first, second = pieces[3::8], pieces[7::8]
-    return zip(first, second, strict=True) if pieces[1].startswith("core") else zip(second, first, strict=True)
 
 
 @lru_cache(maxsize=64)  # most rows have the same keys

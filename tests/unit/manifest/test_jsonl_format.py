@@ -36,6 +36,41 @@ FRAGMENTS = [
     b" ",
 ]
 NOISE = st.lists(st.sampled_from(FRAGMENTS)).map(b"".join)
+KEYS = [
+    b"core",
+    b"coreDeviceThingName",
+    b"Core",
+    b"\xc2\xa0core ",
+    b"n",
+    b"",
+    b"core x",
+    b"\xef\xbb\xbfthing",
+    b"\xff",
+    b"\\u0074",
+]
+VALUES = [
+    b'"x"',
+    b'""',
+    b'"core"',
+    b'"\xc3\xa4, b"',
+    b'"\x01"',
+    b"0",
+    b"01",
+    b"-1.5",
+    b"1.",
+    b"1e5",
+    b"true",
+    b"nul",
+    b"[]",
+    b'"x',
+]
+MEMBERS = st.builds(b'"%b": %b'.__mod__, st.tuples(st.sampled_from(KEYS), st.sampled_from(VALUES)))
+OBJECTS = st.lists(MEMBERS, max_size=3).flatmap(
+    lambda others: st.permutations([b'"core": "a"', b'"thing":"b"', *others])
+)
+LINES = OBJECTS.flatmap(
+    lambda members: st.sampled_from([b"{%b}\n", b"{ %b }\r\n"]).map(lambda line: line % b", ".join(members))
+)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +169,9 @@ def test_jsonl_chunks_result_is_independent_of_block_size(noise: bytes, step: in
     assert len(good) + len(bad) == sum(1 for line in data.split(b"\n") if line.strip())
 
 
-@given(NOISE)
+@given(st.one_of(NOISE, st.lists(LINES).map(b"".join)))
 @example(b'{"core":"core","thing":"Thing"}\n')
+@example(b'{"x":"core","core":"a","thing":"b"}\n')
 def test_jsonl_chunks_fast_way_equals_json_module(noise: bytes) -> None:
     """The regular expression gives the same rows, bad rows and lines as the json module."""
     data = b'{"core":"a","thing":"b"}\n' + noise
@@ -152,3 +188,17 @@ def test_jsonl_chunks_bad_line_costs_only_itself() -> None:
         good, bad = read_bytes(jsonl_chunks, b"".join(lines))
     assert (len(good), [row.line for row in bad]) == (4999, [2501])
     assert parse_line.call_count == 1
+
+
+def test_jsonl_chunks_line_with_other_plain_members_needs_no_parser() -> None:
+    """Members with plain values do not send their line through the json module."""
+    row = b'{"id": 7, "core": "a", "ok": true, "note": "\xc3\xa4, {b}", "thing": "b", "x": null, "y": -1.5}\n'
+    with mock.patch.object(jsonl_format, "_parse_line", side_effect=AssertionError):
+        assert read_bytes(jsonl_chunks, row * 3) == ([("a", "b")] * 3, [])
+
+
+def test_jsonl_chunks_long_line_of_many_members_is_bad() -> None:
+    """A line above the maximum is bad, whatever its members are."""
+    others = ", ".join(f'"{number:03}": "{"€" * 500}"' for number in range(50))
+    good, bad = read_bytes(jsonl_chunks, f'{{{others}, "core": "a", "thing": "b"}}\n'.encode())
+    assert (good, [row.reason for row in bad]) == ([], ["is longer than 65536 bytes"])
