@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from asyncgg.errors import AsyncggError, GuardError, StateWriteError, UsageError
+from asyncgg.errors import GuardError, StateWriteError, UsageError
 from asyncgg.files import atomic_write_text, parse_json_object
 from asyncgg.storage import FileLock, LockHeldError, is_locked, remove_file
 
@@ -106,10 +106,8 @@ class RunDirectory:
 
     def remove(self, path: Path) -> None:
         """Delete one file and its SQLite side files. Raises `StateWriteError`."""
-        try:
+        with _writing(path):
             remove_file(path)
-        except OSError as error:
-            raise _write_error(path, error) from None
 
 
 class StateDirectory:
@@ -122,10 +120,8 @@ class StateDirectory:
     def __init__(self, folder: Path, keep_runs: int) -> None:
         self.folder = folder.absolute()  # journals contain the path of their snapshot
         self._keep_runs = keep_runs
-        try:
+        with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _write_error(self.folder, error) from None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -134,20 +130,17 @@ class StateDirectory:
         Raises `GuardError` if another process runs this policy.
         """
         try:
-            run_lock = FileLock(self.folder / "cleanup")
+            with _writing(self.folder):
+                run_lock = FileLock(self.folder / "cleanup")
         except LockHeldError:
             raise GuardError(f"{self.folder} is in use by another run of this policy; nothing was sent") from None
-        except OSError as error:
-            raise _write_error(self.folder, error) from None
         with run_lock:
             yield
 
     def run_directories(self) -> list[RunDirectory]:
         """All runs, oldest first."""
-        try:
+        with _writing(self.folder):
             return list_run_directories(self.folder)
-        except OSError as error:
-            raise _write_error(self.folder, error) from None
 
     def latest(self) -> RunDirectory | None:
         """The last run."""
@@ -183,10 +176,8 @@ class StateDirectory:
 
     def _create(self, name: str) -> RunDirectory:
         folder = self.folder / name
-        try:
+        with _writing(folder):
             folder.mkdir()
-        except OSError as error:
-            raise _write_error(folder, error) from None
         return RunDirectory(folder)
 
 
@@ -214,6 +205,11 @@ def run_sort_key(name: str) -> tuple[str, int]:
     return stem, int(number or 1)
 
 
-def _write_error(path: Path, error: OSError) -> AsyncggError:
-    kind = StateWriteError if error.errno in _DISK_ERRORS else UsageError
-    return kind(f"{path}: cannot write the state of the policy: {error.strerror}")
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into an error of asyncgg that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        kind = StateWriteError if error.errno in _DISK_ERRORS else UsageError
+        raise kind(f"{path}: cannot write the state of the policy: {error.strerror}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,25 +34,14 @@ class UndoMark:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
-        return {
-            "journal": self.journal,
-            "started_at": format_timestamp(self.started_at),
-            "reverted": self.reverted,
-            "total": self.total,
-        }
+        return asdict(self) | {"started_at": format_timestamp(self.started_at)}
 
 
 async def mark_undone(journal: Path, mark: UndoMark) -> None:
     """Record an undo in the journal of the run; raises as `write_meta` if it cannot be written."""
     with JournalReader(journal) as reader:
         marks = [item for item in _load(reader.meta()) if item["journal"] != mark.journal]
-    values = {
-        "journal": mark.journal,
-        "started_at": mark.started_at,
-        "reverted": mark.reverted,
-        "total": mark.total,
-    }
-    await write_meta(journal, **{_META_KEY: json.dumps([*marks, values])})
+    await write_meta(journal, **{_META_KEY: json.dumps([*marks, asdict(mark)])})
 
 
 def read_undo_marks(reader: JournalReader) -> list[UndoMark]:
