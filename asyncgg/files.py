@@ -13,12 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
-from asyncgg.errors import SettingsError, UsageError
+from asyncgg.errors import AsyncggError, SettingsError, UsageError
 
 _COMPANION_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 _MAX_TEXT: Final = 64 << 20
 """Bytes of a file that is read at once."""
 _UNQUOTED_ACCOUNT: Final = re.compile(r"^\s*expect[_-]account\s*=\s*(0\d*)", re.MULTILINE)
+
+
+@contextlib.contextmanager
+def os_errors_as(kind: type[AsyncggError], message: str) -> Iterator[None]:
+    """Raise `kind`, with `message` and the reason, for an `OSError` of the block."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{message}: {error.strerror or error}") from None
 
 
 def read_text(path: Path, kind: str) -> str:

@@ -14,6 +14,7 @@ from asyncgg.cleanup.policy.model import Policy
 from asyncgg.engine import RunResult, StopReason
 from asyncgg.errors import ManifestError, SettingsError
 from asyncgg.events import Listener
+from asyncgg.files import os_errors_as
 from asyncgg.inventory import Origin, ScanResult
 from asyncgg.manifest import ProtectList, S3Opener, load_protect_list
 from asyncgg.manifest.name_lists import read_names
@@ -269,10 +270,8 @@ def policy_digest(policy: Policy, lists: Mapping[str, frozenset[str]]) -> str:
 
     Raises `SettingsError` if the policy file cannot be read.
     """
-    try:
+    with os_errors_as(SettingsError, f"{policy.path}: cannot read the policy"):
         text = policy.path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{policy.path}: cannot read the policy: {error.strerror}") from None
     inputs = [sorted(map(str, policy.protect.entries)), {file: sorted(names) for file, names in lists.items()}]
     return hashlib.sha256(text + b"\0" + json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 

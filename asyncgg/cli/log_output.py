@@ -17,7 +17,7 @@ from asyncgg.telemetry.log_records import (
     JsonFormatter,
     TextFormatter,
     check_log_path,
-    log_error,
+    opening_log,
     record_fields,
 )
 
@@ -78,10 +78,8 @@ def log_output(console: Console, settings: Settings) -> Iterator[None]:
 
 def _open_file(path: Path, *, as_json: bool, verbose: int) -> _FileHandler:
     check_log_path(path)
-    try:
+    with opening_log(path):
         handler = _FileHandler(path, maxBytes=_MAX_BYTES, backupCount=_MAX_FILES, encoding="utf-8")
-    except OSError as error:
-        raise log_error(path, error) from None
     handler.setLevel(_LEVELS[max(verbose, 1)])
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     return handler

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asyncgg.errors import UsageError
+from asyncgg.files import os_errors_as
 from asyncgg.inventory.schema import FORMAT
 from asyncgg.inventory.scope import checkpoint, reopen_failed
 from asyncgg.inventory.snapshot import Snapshot
@@ -35,15 +36,13 @@ def promote(path: Path, out: Path, *, is_export: bool) -> None:
     Raises `SnapshotError` if another program has one of the two open, `UsageError` if the move
     fails; running the command again repeats it.
     """
-    try:
+    with os_errors_as(UsageError, f"{out}: cannot be replaced by {path}"):
         if is_export:
             path.unlink()
         elif path != out:
             for file in (path, out):
                 checkpoint(file)
             path.replace(out)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be replaced by {path}: {error.strerror}") from None
 
 
 def _working_path(out: Path, *, replace: bool, is_export: bool) -> Path:

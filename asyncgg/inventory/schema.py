@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import SnapshotError, SnapshotWriteError
+from asyncgg.files import os_errors_as
 from asyncgg.storage import SqliteFormat
 
 FORMAT: Final = SqliteFormat(
@@ -55,10 +56,8 @@ _TABLES: Final = (
 
 def create(path: Path) -> sqlite3.Connection:
     """Create an empty snapshot; a crash leaves that or an empty file. Raises `SnapshotError`."""
-    try:
+    with os_errors_as(SnapshotError, f"{path}: cannot create the file"):
         path.touch(mode=0o600)
-    except OSError as error:
-        raise SnapshotError(f"{path}: cannot create the file: {error.strerror}") from None
     with FORMAT.translate_errors(path):
         connection = FORMAT.connect(path)
         try:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from asyncgg.errors import UsageError
-from asyncgg.files import atomic_write_text
+from asyncgg.files import atomic_write_text, os_errors_as
 from asyncgg.manifest.rows import BadRow
 
 
@@ -33,12 +33,10 @@ class RejectsWriter(AbstractContextManager["RejectsWriter"]):
 
     def write(self, rows: Iterable[BadRow]) -> None:
         """Add rows. Raises `UsageError` if they cannot be written (full disk)."""
-        try:
+        with os_errors_as(UsageError, f"{self._path}: cannot write the file"):
             for row in rows:
                 self._writer.writerow((row.file, row.line, row.reason, row.raw))
                 self.count += 1
-        except OSError as error:
-            raise UsageError(f"{self._path}: cannot write the file: {error.strerror or error}") from None
 
     def close(self) -> None:
         """Complete the file. Can be called more than once. Raises `UsageError` if that fails."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import AsyncggError, UsageError
+from asyncgg.files import os_errors_as
 from asyncgg.formatting import format_count, format_elapsed, format_timestamp
 from asyncgg.journal import JournalReader
 from asyncgg.journal.schema import FORMAT
@@ -93,10 +94,8 @@ def runs_of_state(summaries: Mapping[str, Mapping[str, Any]], location: str, *, 
 
 def find_journals(folder: Path) -> Iterator[Path]:
     """The journals of `folder` and the folders directly in it. Raises `UsageError` if it cannot be read."""
-    try:
+    with os_errors_as(UsageError, f"{folder}: cannot read the folder"):
         entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot read the folder: {error.strerror}") from None
     for entry in entries:
         if entry.is_dir():
             if os.access(entry, os.R_OK | os.X_OK):

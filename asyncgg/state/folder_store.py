@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from asyncgg.errors import StateWriteError, UsageError
+from asyncgg.files import os_errors_as
 from asyncgg.state.store import StoredDocument, VersionConflictError
 
 T = TypeVar("T")
@@ -139,10 +140,8 @@ def open_folder(location: str, *, create: bool) -> FolderStore:
     """The store in the folder `location`; a missing one is created, or empty. Blocking. Raises `UsageError`."""
     folder = Path(location).absolute()
     if create:
-        try:
+        with os_errors_as(UsageError, f"{location}: cannot create the folder of the state"):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{location}: cannot create the folder of the state: {error.strerror}") from None
     elif folder.exists() and not folder.is_dir():
         raise UsageError(f"{location}: a state is a folder, or s3://BUCKET/PREFIX")
     return FolderStore(folder, location)

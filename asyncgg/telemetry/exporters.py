@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -17,6 +16,7 @@ from prometheus_client import CollectorRegistry, push_to_gateway, start_http_ser
 from prometheus_client.exposition import basic_auth_handler, default_handler
 
 from asyncgg.errors import UsageError
+from asyncgg.files import os_errors_as
 from asyncgg.formatting import sanitize
 from asyncgg.settings import Settings
 from asyncgg.telemetry.campaign_metrics import CampaignMetrics
@@ -48,7 +48,8 @@ async def export_metrics(
     write = push = None
     if settings.metrics_file is not None:
         write = partial(write_to_textfile, str(settings.metrics_file), registry)
-        _write_first(settings.metrics_file, write)
+        with os_errors_as(UsageError, f"{settings.metrics_file}: cannot write the metrics"):
+            write()
     if settings.metrics_push is not None:
         push = _pusher(urlsplit(settings.metrics_push), registry, grouping)
 
@@ -87,13 +88,6 @@ async def export_metrics(
                 push = None  # a second signal must not wait for the network
             collector.update(read_progress())
             await export()
-
-
-def _write_first(path: Path, write: Callable[[], None]) -> None:
-    try:
-        write()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot write the metrics: {error.strerror or error}") from None
 
 
 def _pusher(url: SplitResult, registry: CollectorRegistry, grouping: Mapping[str, str]) -> Callable[[], None]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
 from asyncgg.errors import UsageError
+from asyncgg.files import os_errors_as
 from asyncgg.formatting import format_timestamp
 
 ROOT: Final = logging.getLogger("asyncgg")
@@ -48,19 +50,17 @@ class TextFormatter(logging.Formatter):
         return f"{format_timestamp(record.created)} {record.levelname} {record.name} {text}"
 
 
+def opening_log(path: Path) -> AbstractContextManager[None]:
+    """Raise `UsageError` for an `OSError` of the block, which opens the log at `path`."""
+    return os_errors_as(UsageError, f"{path}: cannot write the log")
+
+
 def check_log_path(path: Path) -> None:
     """Raise `UsageError` if `path` is an existing file of another kind, such as a manifest or a journal."""
-    try:
+    with opening_log(path):
         if not path.is_file():
             return
         with path.open("rb") as file:
             start = file.read(16)
-    except OSError as error:
-        raise log_error(path, error) from None
     if start and not _LOG_START.match(start):
         raise UsageError(f"{path}: exists and is not a log; choose another file")
-
-
-def log_error(path: Path, error: OSError) -> UsageError:
-    """The error for a log that cannot be opened."""
-    return UsageError(f"{path}: cannot write the log: {error.strerror or error}")

@@ -14,7 +14,7 @@ from typing import Any, Final
 from asyncgg.events import Event, RequestFinished, RunStarted
 from asyncgg.formatting import format_timestamp
 from asyncgg.telemetry.labels import TelemetryLabels
-from asyncgg.telemetry.log_records import PROBLEMS, check_log_path, log_error
+from asyncgg.telemetry.log_records import PROBLEMS, check_log_path, opening_log
 
 _MAX_DELAY: Final = 0.1
 """Seconds until a line is written. One by one, lines cost four times the CPU: each write exchanges the
@@ -41,14 +41,12 @@ class RequestLog(AbstractContextManager["RequestLog"]):
         """Requests that are not written yet."""
         self._loop = asyncio.get_running_loop()
         check_log_path(path)
-        try:
+        with opening_log(path):
             self._file = path.open("ab+", buffering=0)
             if self._file.seekable() and self._file.seek(0, os.SEEK_END):
                 self._file.seek(-1, os.SEEK_END)
                 if self._file.read(1) != b"\n":  # an earlier process was killed while it wrote
                     self._file.write(b"\n")
-        except OSError as error:
-            raise log_error(path, error) from None
 
     def __exit__(self, *_: object) -> None:
         self._write()
