@@ -40,7 +40,7 @@ Examples:
   asyncgg watch RUN.journal
   asyncgg watch RUN.journal >> watch.log
   asyncgg watch CAMPAIGN
-  asyncgg watch DECOMMISSION.journal
+  asyncgg watch model-7.journal
   asyncgg watch --state s3://bucket/runs
 
 The run can be in another terminal. If it is stopped, the display waits until it is resumed or retried. It

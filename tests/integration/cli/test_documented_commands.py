@@ -38,7 +38,7 @@ PAGES = [
 ]
 NOT_RUN = {"demo", "simulator", "tune", "decommission"}
 """Commands with tests of their own: without a list, or with the registry of AWS IoT; a simulator does not end."""
-OTHER_TESTS = ("s3://fleet/campaigns/", "report model-7.journal", "doctor --state")
+OTHER_TESTS = ("s3://fleet/campaigns/", "report model-7.journal", "watch model-7.journal", "doctor --state")
 """Parts of lines with tests of their own: the state of a campaign on several hosts, the journal of a
 decommission, and what IAM allows for a state."""
 
