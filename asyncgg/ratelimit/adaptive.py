@@ -43,6 +43,8 @@ _FAR_BELOW: Final = 0.8
 """The part of the best known rate below which the rate is far below it."""
 _RECENT_EVENTS: Final = 4
 """Events whose requests are the trust in a rate. Throttles at random are seldom four at once."""
+_SEARCH_ROUND_TRIPS: Final = 4
+"""Round trips between two searches, and of a search, at least: a throttle is known one too late."""
 _OVERLOADED: Final = 0.7
 """The part of the highest trust below which events follow each other at once."""
 _OUTAGE_REQUESTS: Final = 3.0
@@ -244,8 +246,8 @@ class AdaptiveRate:
         self._rate_before_search = self._rate
         self._quiet_after = parameters.quiet_gaps * self._cost / parameters.throttled_share
         if self._rate < _FAR_BELOW * self._best:
-            search = max(parameters.few_requests, parameters.search_requests * self._rate / self._best)
-            self._quiet_after = min(self._quiet_after, search)
+            search = self._search_requests(self._best) * self._rate / self._best
+            self._quiet_after = min(self._quiet_after, max(parameters.few_requests, search))
 
     def _raise_rate(self) -> None:
         """Raise the rate for one accepted request."""
@@ -261,11 +263,15 @@ class AdaptiveRate:
         if rate < self._best and not self._throttle_events:
             new_rate = rate + self._start_margin / _START_SECONDS / rate
         elif rate < self._best and searching:
-            requests = max(parameters.search_requests, 3 * self._round_trip * rate)
-            new_rate = min(self._best, rate + (self._best - self._rate_before_search) / requests)
+            step = (self._best - self._rate_before_search) / self._search_requests(rate)
+            new_rate = min(self._best, rate + step)
         elif searching:
             new_rate += parameters.exploration / slowness
         self._rate = max(self._floor, min(self._limit, new_rate))
+
+    def _search_requests(self, rate: float) -> float:
+        """Requests of a search at this rate."""
+        return max(self._parameters.search_requests, _SEARCH_ROUND_TRIPS * self._round_trip * rate)
 
     def _limit_share(self, now: float) -> float:
         """Take `share` of a lower quota; return the new rate."""
