@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from asyncgg.errors import JournalError, SettingsError, UsageError
 from asyncgg.files import atomic_write_text, read_toml
 from asyncgg.fleet.campaign_state import CampaignState, read_journal_result, read_saved_results, saved_journals
-from asyncgg.fleet.folder import FILE_NAME
+from asyncgg.fleet.folder import FILE_NAME, TARGET_NAME
 from asyncgg.fleet.results import LaneResult, TargetFailedError, failed_result
 from asyncgg.formatting import sanitize
 from asyncgg.journal import JournalReader, OutcomeRow
@@ -90,26 +90,25 @@ class Campaign:
         if document.get("schema", _SCHEMA) != _SCHEMA:
             raise SettingsError(f"{path}: schema {document.get('schema')!r} is not one of this asyncgg ({_SCHEMA})")
         try:
-            lanes = tuple(
-                CampaignLane.from_dict(lane | {"journal": folder / Path(lane["journal"]).name})
-                for lane in document["lane"]
-            )
+            lanes = tuple(_parse_lane(folder, lane) for lane in document["lane"])
             if document.get("targets", len(lanes)) != len(lanes):
                 raise ValueError(f"{len(lanes)} of {document['targets']} targets")
+            if len({lane.name for lane in lanes}) != len(lanes) or len({lane.journal for lane in lanes}) != len(lanes):
+                raise ValueError("two targets have one name or journal")
             state = CampaignState(**document["state"]) if "state" in document else None
             unprepared = tuple(
                 failed_result(
-                    LaneResult.without_journal(item["name"], folder / f"{item['name']}.journal"),
-                    TargetFailedError(item["reason"], item["exit"]),
+                    LaneResult.without_journal(item["name"], folder / f"{_check_name(item['name'])}.journal"),
+                    TargetFailedError(str(item["reason"]), int(item["exit"])),
                 )
                 for item in document.get("unprepared", ())
             )
             rejected, digest = int(document.get("rejected", 0)), document.get("digest", "")
             waves = tuple(tuple(map(str, wave)) for wave in document.get("waves", ()))
             return cls(folder, lanes, rejected, state, digest, unprepared, waves)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SettingsError(
-                f"{path}: incomplete campaign file: {error}; restore the file, or use the journals one by one"
+                f"{path}: invalid campaign file: {error}; restore the file, or use the journals one by one"
             ) from None
 
     def save(self) -> None:
@@ -166,6 +165,23 @@ class Campaign:
                         yield from ((lane.name, row, operation) for row in reader.outcomes(*states))
                 except JournalError as error:
                     on_error(lane.name, error)
+
+
+def _parse_lane(folder: Path, table: Mapping[str, Any]) -> CampaignLane:
+    """The lane of a table. Raises `KeyError`, `TypeError` or `ValueError`."""
+    index, account, region = table["index"], table["account"], table["region"]
+    if type(index) is not int or not isinstance(account, str) or not isinstance(region, str):
+        raise TypeError(f"index, account or region of target {table['name']!r}")
+    journal = _check_name(Path(table["journal"]).name.removesuffix(".journal"))
+    _check_name(table["name"])
+    return CampaignLane.from_dict({**table, "journal": folder / f"{journal}.journal"})
+
+
+def _check_name(name: str) -> str:
+    """A name of a target, which is part of file names and is shown."""
+    if not TARGET_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of a target")
+    return name
 
 
 def _format_table(header: str, values: Mapping[str, object]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,8 @@ from typing import Final
 from asyncgg.errors import UsageError
 
 FILE_NAME: Final = "campaign.toml"
+TARGET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""The name of a target names its files."""
 
 
 def is_campaign(path: Path) -> bool:

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from asyncgg.errors import SettingsError, UsageError
 from asyncgg.files import read_text, read_toml
+from asyncgg.fleet.folder import TARGET_NAME
 from asyncgg.settings import Settings, build_settings
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SPECIAL_KEYS: Final = {"name", "account", "tags", "session-name", "source-profile"}
 _FORBIDDEN: Final = frozenset(
     {"journal", "state", "state_interval", "state_lease", "snapshot", "expect_account", "role_session_name"}
@@ -129,7 +129,7 @@ def _parse_target(table: Mapping[str, Any], locate: Any) -> FleetTarget:
     for key in ("name", "region"):
         if not isinstance(table.get(key), str):
             raise SettingsError(f"{locate('name')}: the target needs {key!r}, as text in quotes")
-    if not _NAME.fullmatch(table["name"]):
+    if not TARGET_NAME.fullmatch(table["name"]):
         raise SettingsError(
             f"{locate('name')}: invalid name {table['name']!r}; use up to 64 letters, digits, dots, hyphens and"
             " underscores: it names files"

@@ -79,3 +79,32 @@ def test_campaign_file_keeps_targets_that_were_left_out(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path, (lane,), digest="x", unprepared=(failed,))
     campaign.save()
     assert Campaign.load(tmp_path) == campaign
+
+
+@pytest.mark.parametrize(
+    ("valid", "invalid"),
+    [
+        ("index = 0", 'index = "x"'),
+        ("index = 0", "index = 0.5"),
+        ('name = "t0"', "name = 3"),
+        ('name = "t0"', 'name = "../t0"'),
+        ('name = "t0"', 'name = "\\u001b[31m"'),
+        ('name = "t0"', 'name = "t1"'),
+        ('region = "eu-west-1"', "region = 3"),
+        ('"t0.journal"', '"t1.journal"'),
+        ('"t0.journal"', '"\\u0000"'),
+        ('"t0.journal"', '""'),
+        ("rejected = 0", "rejected = inf"),
+        ("targets = 2", "targets = 3"),
+        ('digest = ""', 'unprepared = [{name = "..", reason = "", exit = 1}]'),
+    ],
+)
+def test_invalid_campaign_file_raises(tmp_path: Path, valid: str, invalid: str) -> None:
+    """A file that was edited by hand makes no two lanes share a journal, and names no file elsewhere."""
+    lanes = tuple(CampaignLane(n, f"t{n}", "", "eu-west-1", tmp_path / f"t{n}.journal") for n in range(2))
+    Campaign(tmp_path, lanes).save()
+    path = tmp_path / "campaign.toml"
+    assert valid in path.read_text()
+    path.write_text(path.read_text().replace(valid, invalid, 1))
+    with pytest.raises(SettingsError, match=r"campaign\.toml: invalid campaign file: .*; restore the file"):
+        Campaign.load(tmp_path)
