@@ -74,7 +74,7 @@ def test_on_throttled_without_accepted_requests_lowers_the_rate_with_time() -> N
     assert rates == pytest.approx([80 / 81 * 30, 80 / 81 * 30, 3 / 0.4, 3 / 1.0, 3 / 3.0])
     assert policy.reason is RateReason.BLOCKED
     assert policy.on_accepted(now + 4, now + 4.1) == pytest.approx(80 / 81 * 30, rel=0.001)
-    assert policy.reason is RateReason.ACCEPTED
+    assert policy.statistics().reason is RateReason.ACCEPTED
     assert policy.statistics().throttle_events == 1
 
 
