@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, Final
 
 from asyncgg.aws_calls.client import RateLimitedClient, open_json_client
 from asyncgg.aws_calls.operation import AwsCallError, RenewableCredentials, request_id
-from asyncgg.decommission.model import CertificateFacts
 from asyncgg.decommission.quotas import GET_CORE_DEVICE
 from asyncgg.decommission.shadow_service import ShadowService, open_shadow_service
 from asyncgg.transport.config import ConnectionConfig, other_service_endpoint, resolve_endpoint
@@ -22,8 +20,6 @@ DELETED: Final = "deleted"
 """The status of a certificate that does not exist."""
 _PAGE_SIZE: Final = 250  # [service model: RegistryMaxResults, PageSize]
 _CERTIFICATE_ARN: Final = ":cert/"
-_CLAIM_TOPICS: Final = ("$aws/provisioning-templates/", "$aws/certificates/create")
-"""Topics of fleet provisioning by claim [AWS IoT Core developer guide, Provisioning by claim]."""
 _NOT_REPEATABLE: Final = frozenset({"DeleteThing"})
 """Never repeated unseen: a second DeleteThing can meet a new thing of the same name."""
 _EXPECTED_CODES: Final[Mapping[str, frozenset[str]]] = {
@@ -68,7 +64,6 @@ class IotControlPlane:
         self.operations: Final = {**self._iot.operations, **self._greengrass.operations}
         self.shadows = shadows
         """None unless they were asked for."""
-        self._claim_policies: dict[str, bool] = {}
 
     # --- questions ---
 
@@ -158,40 +153,15 @@ class IotControlPlane:
         description = await self.describe_certificate(id_)
         return (str(description["status"]), modified_at(description)) if description else (DELETED, 0.0)
 
-    async def certificate_facts(self, arn: str) -> CertificateFacts:
-        """Everything about one certificate."""
-        id_ = certificate_id(arn)
-        things = await self.list_things(arn)
-        description = await self.describe_certificate(id_)
-        if description is None:
-            raise AwsCallError(f"DescribeCertificate: certificate {id_} does not exist")
-        policies = await self.list_policies(arn)
-        is_claim = False
-        for policy in policies:
-            is_claim = is_claim or await self._allows_claim(policy)
-        return CertificateFacts(
-            id_,
-            arn,
-            str(description["status"]),
-            str(description.get("ownedBy") or ""),
-            str(description.get("certificatePem") or ""),
-            str(description.get("caCertificateId") or ""),
-            modified_at(description),
-            tuple(things),
-            tuple(policies),
-            is_claim,
-        )
-
     async def ca_auto_registers(self, ca_id: str) -> bool:
         """Whether a CA registers certificates that it signed when they connect; only DISABLE means no."""
         response = await self._iot.call("DescribeCACertificate", certificateId=ca_id)
         return bool((response.get("certificateDescription") or {}).get("autoRegistrationStatus") != "DISABLE")
 
-    async def _allows_claim(self, policy: str) -> bool:
-        if policy not in self._claim_policies:
-            response = await self._iot.call("GetPolicy", policyName=policy)
-            self._claim_policies[policy] = allows_claim(str(response.get("policyDocument", "")))
-        return self._claim_policies[policy]
+    async def policy_document(self, name: str) -> str:
+        """Get the document of a policy."""
+        response = await self._iot.call("GetPolicy", policyName=name)
+        return str(response.get("policyDocument", ""))
 
     # --- writes; each returns the id of the request ---
 
@@ -216,15 +186,6 @@ class IotControlPlane:
     async def delete_certificate(self, id_: str) -> str:
         """Delete an inactive certificate that has no thing and no policy."""
         return request_id(await self._iot.find("DeleteCertificate", certificateId=id_))
-
-
-def allows_claim(document: str) -> bool:
-    """Whether a policy document names topics of fleet provisioning by claim."""
-    try:
-        text = json.dumps(json.loads(document))
-    except (ValueError, RecursionError):
-        text = document
-    return any(topic in text for topic in _CLAIM_TOPICS)
 
 
 def certificate_id(arn: str) -> str:

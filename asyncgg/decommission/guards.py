@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,9 @@ _PROTECTED_KEY: Final = "decommission"
 _RESTORABLE: Final = frozenset({"ACTIVE", "INACTIVE"})
 _PENDING_TRANSFER: Final = "PENDING_TRANSFER"
 """[service model: CertificateStatus]"""
+
+_CLAIM_TOPICS: Final = ("$aws/provisioning-templates/", "$aws/certificates/create")
+"""Topics of fleet provisioning by claim [AWS IoT Core developer guide, Provisioning by claim]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,3 +120,12 @@ def certificate_problem(facts: CertificateFacts, thing: str, account: str) -> Re
     if thing not in facts.things:
         return RefusalReason.CHANGED  # the two lists contradict each other
     return None
+
+
+def allows_claim(document: str) -> bool:
+    """Whether a policy document names topics of fleet provisioning by claim."""
+    try:
+        text = json.dumps(json.loads(document))
+    except (ValueError, RecursionError):
+        text = document
+    return any(topic in text for topic in _CLAIM_TOPICS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -16,15 +17,17 @@ class SharedTasks(Generic[T]):
         self._tasks: dict[str, asyncio.Task[T]] = {}
 
     async def get(self, key: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of the task of `key`, which the first caller starts; raises what the task raises."""
+        """The result of the task of `key`, which the first caller starts; raises what the task raises.
+
+        All who wait get its error; a later caller starts it again.
+        """
         if key not in self._tasks:
             task = asyncio.ensure_future(start())
-            task.add_done_callback(_retrieve)
+            task.add_done_callback(partial(self._forget_failure, key))
             self._tasks[key] = task
         return await asyncio.shield(self._tasks[key])
 
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Mark an error as handled: those who waited for it may be cancelled."""
-    if not task.cancelled():
-        task.exception()
+    def _forget_failure(self, key: str, task: asyncio.Task[T]) -> None:
+        # To ask for the exception marks it as handled: those who waited for it may be cancelled.
+        if task.cancelled() or task.exception() is not None:
+            del self._tasks[key]

@@ -47,8 +47,8 @@ async def test_for_each_is_bounded_and_stops() -> None:
 
 
 @pytest.mark.asyncio
-async def test_shared_tasks_start_once_and_leave_no_unhandled_error() -> None:
-    """Everyone who waits gets the error, also if one of them is cancelled; the loop reports none."""
+async def test_shared_tasks_start_once_until_they_fail() -> None:
+    """All who wait get the error, also if one of them is cancelled; a later caller starts again. None is reported."""
     reported: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
     tasks: SharedTasks[None] = SharedTasks()
@@ -66,6 +66,9 @@ async def test_shared_tasks_start_once_and_leave_no_unhandled_error() -> None:
     results = await asyncio.gather(*waiters, return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError, CredentialsError, CredentialsError]
     assert started == 1
+    with pytest.raises(CredentialsError):
+        await tasks.get("c", fail)
+    assert started == 2
 
     alone: SharedTasks[None] = SharedTasks()
     waiter = asyncio.ensure_future(alone.get("c", fail))

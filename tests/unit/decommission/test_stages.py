@@ -128,6 +128,13 @@ async def test_delete_never_touches_a_recreated_thing(tmp_path: Path) -> None:
     assert sorted(iot.registry.things) == ["core", "d2", "d3"]
 
 
+async def test_quarantine_asks_once_for_each_policy(tmp_path: Path) -> None:
+    """Devices that are asked about at the same time have the same policy as a rule, and GetPolicy a small quota."""
+    iot = DeviceIot()
+    await quarantine(tmp_path / "j", iot)
+    assert iot.service.counters.requests["GetPolicy"] == 1
+
+
 async def test_delete_asks_once_for_each_ca(tmp_path: Path) -> None:
     """A CA that registers certificates by itself refuses all of its devices, with one request."""
     iot = DeviceIot()
