@@ -15,6 +15,9 @@ from typing import IO, Any, Final, cast
 
 from asyncgg.errors import AsyncggError, SettingsError, UsageError
 
+SETTINGS_FILE: Final = "asyncgg.toml"
+CONFIG_VARIABLE: Final = "ASYNCGG_CONFIG"
+"""Names another settings file."""
 _COMPANION_SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".lock")
 _MAX_TEXT: Final = 64 << 20
 """Bytes of a file that is read at once."""
@@ -28,6 +31,14 @@ def os_errors_as(kind: type[AsyncggError], message: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise kind(f"{message}: {error.strerror or error}") from None
+
+
+def settings_file(config: Path | None = None) -> Path | None:
+    """The settings file of a command, if there is one."""
+    variable = os.environ.get(CONFIG_VARIABLE)
+    if config or variable:
+        return config or Path(variable or "")
+    return Path(SETTINGS_FILE) if Path(SETTINGS_FILE).exists() else None
 
 
 def read_text(path: Path, kind: str) -> str:

@@ -22,12 +22,10 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from asyncgg.classify import CodeTable
 from asyncgg.errors import SettingsError
-from asyncgg.files import read_toml
+from asyncgg.files import CONFIG_VARIABLE, SETTINGS_FILE, read_toml, settings_file
 from asyncgg.formatting import parse_duration
 
-FILE_NAME: Final = "asyncgg.toml"
 _ENV_PREFIX: Final = "ASYNCGG_"
-_CONFIG_VARIABLE: Final = "ASYNCGG_CONFIG"
 _RESERVED_PREFIX: Final = "ASYNCGG_TEST_"
 
 # By the error types of pydantic; other types keep the message of pydantic or of the validator.
@@ -272,17 +270,9 @@ def _option_name(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def settings_file(config: Path | None = None) -> Path | None:
-    """The file that `load_settings` reads, if there is one."""
-    variable = os.environ.get(_CONFIG_VARIABLE)
-    if config or variable:
-        return config or Path(variable or "")
-    return Path(FILE_NAME) if Path(FILE_NAME).exists() else None
-
-
 def _from_file(path: Path | None) -> tuple[dict[str, Any], str]:
     if path is None:
-        return {}, FILE_NAME
+        return {}, SETTINGS_FILE
     normalized: dict[str, Any] = {}
     for key, value in read_toml(path, "settings file").items():
         name = key.replace("-", "_")
@@ -296,7 +286,7 @@ def _from_environment() -> dict[str, Any]:
     setting_names = set(Settings.model_fields)
     for name in os.environ:
         upper = name.upper()
-        if not upper.startswith(_ENV_PREFIX) or upper == _CONFIG_VARIABLE or upper.startswith(_RESERVED_PREFIX):
+        if not upper.startswith(_ENV_PREFIX) or upper == CONFIG_VARIABLE or upper.startswith(_RESERVED_PREFIX):
             continue
         if upper.removeprefix(_ENV_PREFIX).lower() not in setting_names:
             raise SettingsError(f"{name}: unknown setting")

@@ -43,10 +43,7 @@ class CommandContext:
 
         The limit on open files is raised for the concurrency, else the concurrency is lowered.
         """
-        from asyncgg.settings import settings_file
-
         configured = settings.model_dump(include={*OUTPUTS, "journal", "protect"})
-        configured["config"] = settings_file(arguments.get("config"))
         context = click.get_current_context(silent=True)
         given = {name: value for name, value in context.params.items() if value is not None} if context else {}
         require_distinct_files({**configured, **given})

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from asyncgg.errors import UsageError
-from asyncgg.files import checked_output_path, is_same_file, real_path
+from asyncgg.files import checked_output_path, is_same_file, real_path, settings_file
 
 JOURNALS: Final = ("journal", "original", "run", "replay", "from_run")
 """Parameters that name a journal."""
@@ -30,9 +30,11 @@ _ALLOWED: Final = frozenset({("write", "config")})
 def require_distinct_files(values: Mapping[str, Any]) -> None:
     """Raise `UsageError` if an output of the current command is also another output, its journal or an input.
 
-    `values` are parameters and settings by name.
+    `values` are parameters and settings by name. The settings file is an input of every command.
     """
     files = dict(_files(values))
+    if not files.keys().isdisjoint(OUTPUTS):
+        files |= _files({"config": settings_file(values.get("config"))})
     for name, path in files.items():
         if name in INPUTS:
             continue

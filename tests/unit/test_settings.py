@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from asyncgg.cli.options import CONNECTION, GUARDS, JOURNAL, LIMITS, MANIFEST, OUTPUT, STATE, TELEMETRY
 from asyncgg.errors import SettingsError
+from asyncgg.files import SETTINGS_FILE
 from asyncgg.formatting import parse_duration
-from asyncgg.settings import FILE_NAME, Settings, build_settings, load_settings
+from asyncgg.settings import Settings, build_settings, load_settings
 
 DEFAULTS = Settings.model_validate({})
 
@@ -53,7 +54,7 @@ def test_load_settings_uses_the_source_with_the_highest_precedence(
 ) -> None:
     """A keyword overrides a variable, which overrides the file."""
     if "file" in present:
-        Path(FILE_NAME).write_text('per_core = 11\nregion = "of-file"\n')
+        Path(SETTINGS_FILE).write_text('per_core = 11\nregion = "of-file"\n')
     if "variable" in present:
         monkeypatch.setenv("ASYNCGG_PER_CORE", "12")
         monkeypatch.setenv("ASYNCGG_PROFILE", "of-variable")
@@ -65,7 +66,7 @@ def test_load_settings_uses_the_source_with_the_highest_precedence(
 
 def test_load_settings_auto_overrides_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` from a source of higher precedence overrides a number."""
-    Path(FILE_NAME).write_text("rate = 3\n")
+    Path(SETTINGS_FILE).write_text("rate = 3\n")
     assert load_settings().rate == 3.0
     monkeypatch.setenv("ASYNCGG_RATE", "auto")
     assert load_settings().rate is None
@@ -77,14 +78,14 @@ def test_load_settings_ignores_an_empty_variable(empty: str | None, monkeypatch:
     """An empty variable counts as not set, as scripts expect."""
     monkeypatch.setenv("ASYNCGG_RATE", empty or "")
     monkeypatch.setenv("ASYNCGG_CONFIG", "")
-    Path(FILE_NAME).write_text("rate = 3\n")
+    Path(SETTINGS_FILE).write_text("rate = 3\n")
     assert load_settings().rate == 3.0
 
 
 def test_load_settings_reads_only_the_first_file_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The `config` argument comes before ASYNCGG_CONFIG, which comes before asyncgg.toml."""
-    for name, rate in ((FILE_NAME, 1), ("named.toml", 2), ("given.toml", 3)):
-        Path(name).write_text(f"rate = {rate}\nburst = {rate}\n" if name == FILE_NAME else f"rate = {rate}\n")
+    for name, rate in ((SETTINGS_FILE, 1), ("named.toml", 2), ("given.toml", 3)):
+        Path(name).write_text(f"rate = {rate}\nburst = {rate}\n" if name == SETTINGS_FILE else f"rate = {rate}\n")
     assert load_settings().rate == 1.0
     monkeypatch.setenv("ASYNCGG_CONFIG", "named.toml")
     assert (load_settings().rate, load_settings().burst) == (2.0, None)
@@ -93,9 +94,9 @@ def test_load_settings_reads_only_the_first_file_found(tmp_path: Path, monkeypat
 
 def test_load_settings_accepts_dashes_in_keys() -> None:
     """Keys of a file can use dashes; the same key in both spellings is an error."""
-    Path(FILE_NAME).write_text("per-core = 3\nskip-bad-rows = true\n")
+    Path(SETTINGS_FILE).write_text("per-core = 3\nskip-bad-rows = true\n")
     assert (load_settings().per_core, load_settings().skip_bad_rows) == (3, True)
-    Path(FILE_NAME).write_text("per-core = 3\nper_core = 4\n")
+    Path(SETTINGS_FILE).write_text("per-core = 3\nper_core = 4\n")
     assert error_message() == "asyncgg.toml: per_core: duplicate key"
 
 
@@ -145,7 +146,7 @@ def test_load_settings_invalid_value_names_its_source(
 
 def test_load_settings_reports_all_invalid_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """One error lists every invalid value with its source."""
-    Path(FILE_NAME).write_text('region = 5\nlog_format = "xml"\n')
+    Path(SETTINGS_FILE).write_text('region = 5\nlog_format = "xml"\n')
     monkeypatch.setenv("ASYNCGG_PER_CORE", "0")
     assert error_message({"rate": -1, "log_format": "text"}).splitlines() == [
         "asyncgg.toml: region: 5 must be text, in quotes",
@@ -196,7 +197,7 @@ def test_load_settings_accepts_lower_case_variables(monkeypatch: pytest.MonkeyPa
 )
 def test_load_settings_invalid_file_names_the_file(content: bytes, message: str) -> None:
     """The message for an invalid file names the file and the position in it."""
-    Path(FILE_NAME).write_bytes(content)
+    Path(SETTINGS_FILE).write_bytes(content)
     assert error_message() == f"asyncgg.toml: {message}"
 
 
@@ -209,7 +210,7 @@ def test_load_settings_missing_named_file_is_an_error(monkeypatch: pytest.Monkey
 
 def test_load_settings_codes_variable_replaces_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes come from a table of the file or as JSON from a variable, which replaces the table."""
-    Path(FILE_NAME).write_text('[codes]\nDeviceBusy = "retry"\nAlreadyGone = "gone"\n')
+    Path(SETTINGS_FILE).write_text('[codes]\nDeviceBusy = "retry"\nAlreadyGone = "gone"\n')
     assert load_settings().codes == {"DeviceBusy": "retry", "AlreadyGone": "gone"}
     monkeypatch.setenv("ASYNCGG_CODES", '{"Hopeless": "fail"}')
     assert load_settings().codes == {"Hopeless": "fail"}
@@ -227,7 +228,7 @@ def test_load_settings_invalid_code_names_code_and_source(
 ) -> None:
     """The message names the code and the source of the table."""
     ((code, action),) = json.loads(table).items()
-    Path(FILE_NAME).write_text(f'[codes]\n"{code}" = "{action}"\n')
+    Path(SETTINGS_FILE).write_text(f'[codes]\n"{code}" = "{action}"\n')
     assert error_message() == f"asyncgg.toml: {message}"
     monkeypatch.setenv("ASYNCGG_CODES", table)
     assert error_message() == f"ASYNCGG_CODES: {message}"
@@ -242,13 +243,13 @@ def test_load_settings_codes_variable_that_is_not_an_object(text: str, monkeypat
 
 def test_load_settings_skips_a_byte_order_mark() -> None:
     """Editors of Windows write one."""
-    Path(FILE_NAME).write_bytes(b"\xef\xbb\xbfrate = 5\r\n")
+    Path(SETTINGS_FILE).write_bytes(b"\xef\xbb\xbfrate = 5\r\n")
     assert load_settings().rate == 5
 
 
 def test_build_settings_uses_stored_values_and_arguments_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stored settings ignore environment and file; arguments override them."""
-    Path(FILE_NAME).write_text("rate = 1\nper_core = 9\n")
+    Path(SETTINGS_FILE).write_text("rate = 1\nper_core = 9\n")
     monkeypatch.setenv("ASYNCGG_RATE", "2")
     monkeypatch.setenv("ASYNCGG_NONSENSE", "2")
     original = Settings.model_validate({"rate": 5.0, "codes": {"A": "gone"}, "deadline": "2h"})

@@ -84,12 +84,16 @@ def test_paths_of_the_environment_and_of_a_file_are_compared(
     assert {path.name for path in Path().iterdir()} <= {"fleet.csv", "asyncgg.toml", variables.get("config", "")}
 
 
-def test_settings_file_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
-    """Also the one that is read without an option."""
+@pytest.mark.parametrize(
+    "words", ["plan fleet.csv --rejects", "tune --out", "report run.journal --html", "diff a.db b.db --out"]
+)
+def test_settings_file_is_not_overwritten(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    """Also the one that is read without an option, by another command."""
     Path("asyncgg.toml").write_text("rate = 10\n")
     Path("fleet.csv").write_text("core,thing\na,b\n")
-    assert main(["plan", "fleet.csv", "--rejects", "asyncgg.toml"]) == 2
-    assert "--rejects and --config name the same file" in capsys.readouterr().err
+    assert main([*words.split(), "asyncgg.toml"]) == 2
+    assert "and --config name the same file" in capsys.readouterr().err
+    assert Path("asyncgg.toml").read_text() == "rate = 10\n"
 
 
 def test_links_and_companions_are_the_same_file() -> None:
