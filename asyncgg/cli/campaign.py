@@ -38,8 +38,7 @@ from asyncgg.telemetry.observers import open_campaign_metrics
 def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) -> int:
     """Continue all runs of the campaign, or those of a shard, and return the exit code."""
     overrides = campaign_overrides(arguments)
-    output = {name: value for name, value in overrides.items() if name in OUTPUT_SETTINGS}
-    context = CommandContext.create(build_settings({}, output), arguments)
+    context = campaign_context(arguments)
     console = context.console
     with NotifyOnExit(arguments["notify"], context) as notifier:
         with raise_on_signal():
@@ -65,6 +64,12 @@ def restart_campaign(folder: Path, mode: RunMode, arguments: Mapping[str, Any]) 
         results = run_campaign(campaign, arguments, console, mode=mode, overrides=overrides, waves=waves)
         notifier.record_campaign(folder, results)
         return write_results(console, campaign, results)
+
+
+def campaign_context(arguments: Mapping[str, Any]) -> CommandContext:
+    """The context of a command for an existing campaign: its other settings are those of the journals."""
+    output = {name: value for name, value in extract_settings(arguments).items() if name in OUTPUT_SETTINGS}
+    return CommandContext.create(build_settings({}, output), arguments)
 
 
 def campaign_overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:

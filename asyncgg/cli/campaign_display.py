@@ -63,6 +63,9 @@ _VIEW: Final = ProgressView(
 )
 
 
+_NOTHING: Final = Progress(0, 0, 0, 0, 0, 0, 0, 0, 0, rate=0.0, ceiling=0.0, seconds=0.0, seconds_left=None)
+
+
 class CampaignDisplay(ProgressDisplay):
     """One display for all lanes. With `metrics`, what it shows is counted there as well."""
 
@@ -130,7 +133,13 @@ class CampaignDisplay(ProgressDisplay):
         if (things := result.things) or result.name in self._last:
             # The last progress that was read, if any, was before its last requests ended.
             self._last[result.name] = replace(
-                self._last.get(result.name) or _progress_of(result),
+                self._last.get(result.name)
+                or replace(
+                    _NOTHING,
+                    total=things.get("total", 0),
+                    sent=result.requests.get("sent", 0),
+                    throttled=result.requests.get("throttled", 0),
+                ),
                 disassociated=things.get("disassociated", 0) + things.get("associated", 0),
                 already=things.get("already", 0),
                 failed=things.get("failed", 0),
@@ -144,22 +153,3 @@ class CampaignDisplay(ProgressDisplay):
 
     def _labels(self, lane: CampaignLane) -> TelemetryLabels:
         return TelemetryLabels(Operation.DISASSOCIATE, lane.account, lane.region, target=lane.name)
-
-
-def _progress_of(result: LaneResult) -> Progress:
-    """The progress at the end of a lane that was too short to be read before; its things are not counted."""
-    return Progress(
-        total=result.things.get("total", 0),
-        disassociated=0,
-        already=0,
-        failed=0,
-        pending=0,
-        in_flight=0,
-        sent=result.requests.get("sent", 0),
-        throttled=result.requests.get("throttled", 0),
-        retried=0,
-        rate=0.0,
-        ceiling=0.0,
-        seconds=result.seconds,
-        seconds_left=None,
-    )

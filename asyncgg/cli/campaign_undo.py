@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from asyncgg.cli.campaign import campaign_context
 from asyncgg.cli.context import CommandContext
 from asyncgg.cli.fleet_targets import overrides_by_lane
 from asyncgg.cli.new_campaign import CampaignSource, make_campaign
-from asyncgg.cli.options import extract_settings
 from asyncgg.cli.supervisor import run_async
 from asyncgg.errors import AsyncggError
 from asyncgg.fleet.campaign import Campaign, CampaignLane
@@ -113,9 +113,7 @@ class UndoSource(CampaignSource):
 
 def undo_campaign(folder: Path, arguments: Mapping[str, Any]) -> int:
     """Undo all runs of the campaign in `folder` and return the exit code. Raises as `make_campaign`."""
-    output = {name: value for name, value in extract_settings(arguments).items() if name in OUTPUT_SETTINGS}
-    context = CommandContext.create(build_settings({}, output), arguments)
-    source = UndoSource(Campaign.load(folder), context, arguments)
+    source = UndoSource(Campaign.load(folder), campaign_context(arguments), arguments)
     new_folder = Path(arguments["journal"] or default_stem("asyncgg-undo"))
     code = make_campaign(source, new_folder, plan_only=arguments["dry_run"])
     if not arguments["dry_run"]:

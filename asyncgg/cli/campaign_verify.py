@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from asyncgg.cli.context import CommandContext
+from asyncgg.cli.campaign import campaign_context
 from asyncgg.cli.fleet_targets import overrides_by_lane, run_group, targets_to_dict, write_targets
 from asyncgg.cli.options import extract_settings
 from asyncgg.cli.signals import raise_on_signal
@@ -19,7 +19,7 @@ from asyncgg.fleet.group import TargetResult
 from asyncgg.fleet.verify import LaneVerification, format_verifications, merge_mismatches
 from asyncgg.runs import Verification
 from asyncgg.runs.verify_report import verification_to_dict
-from asyncgg.settings import METRICS_SETTINGS, OUTPUT_SETTINGS, build_settings
+from asyncgg.settings import METRICS_SETTINGS
 
 SCHEMA: Final = "asyncgg.campaign-verify/1"
 
@@ -32,13 +32,11 @@ def verify_campaign(
     `failures`: a CSV for the mismatches of all targets. `out`: a folder for the listings. Raises
     KeyboardInterrupt after a second signal, and `UsageError` for metrics.
     """
-    settings = extract_settings(arguments)
-    if wrong := sorted(METRICS_SETTINGS & settings.keys()):
+    if wrong := sorted(METRICS_SETTINGS & extract_settings(arguments).keys()):
         raise UsageError(
             f"--{wrong[0].replace('_', '-')} is not available to verify a campaign; give the journal of one target"
         )
-    output = {name: value for name, value in settings.items() if name in OUTPUT_SETTINGS}
-    console = CommandContext.create(build_settings({}, output), arguments).console
+    console = campaign_context(arguments).console
     with ExitStack() as stack:
         stack.enter_context(raise_on_signal())
         campaign = stack.enter_context(Campaign.load(folder).with_journals())
