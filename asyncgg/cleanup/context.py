@@ -78,6 +78,10 @@ class StopController:
         elif self._active is not None:
             self._active.stop(stop)
 
+    def progress(self) -> Any:
+        """The progress of the current scan or run; None before the first one."""
+        return None if self._active is None else self._active.progress()
+
     def attach(self, stoppable: Stoppable) -> None:
         """Stop this scan or run from now on; stop it at once if a stop was requested before."""
         self._active = stoppable

@@ -83,9 +83,13 @@ class PolicyRunner:
         )
         self.report = CleanupReport(policy.name)
 
-    def stop(self, reason: str, state: RunState = RunState.INTERRUPTED) -> None:
+    def stop(self, stop: StopReason) -> None:
         """Start nothing new and wait for in-flight requests; the run can be resumed."""
-        self._stop_controller.stop(StopReason(state, reason))
+        self._stop_controller.stop(stop)
+
+    def progress(self) -> Any:
+        """The progress of the current scan or run; None before the first one."""
+        return self._stop_controller.progress()
 
     async def run(self, *, dry_run: bool = False) -> CleanupReport:
         """Run the policy. Raises only internal errors and cancellation; the report has all others."""

@@ -6,7 +6,6 @@ import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +27,7 @@ from asyncgg.cli.scan import SCAN_VIEW
 from asyncgg.cli.signals import raise_on_signal
 from asyncgg.cli.state import open_state
 from asyncgg.cli.supervisor import Supervision, run_async, run_supervised
+from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError, InternalError, StateWriteError, UsageError
 from asyncgg.formatting import format_count, format_counts, format_duration, format_timestamp
 from asyncgg.inventory import ScanProgress, Snapshot
@@ -151,10 +151,10 @@ def _run(
             on_stage=lambda stage: display.notice(Notice(stage, {"event": "stage", "stage": stage})),
             on_warning=lambda text: display.notice(Notice(f"warning: {text}", {"event": "warning", "warning": text})),
         )
-        supervision.stop = runner.stop
+        supervision.stop = lambda reason: runner.stop(StopReason(RunState.INTERRUPTED, reason))
         if context.state is not None:
-            abort = partial(runner.stop, state=RunState.ABORTED)
-            context.state.when_lost(partial(asyncio.get_running_loop().call_soon_threadsafe, abort))
+            schedule = asyncio.get_running_loop().call_soon_threadsafe
+            context.state.when_lost(lambda reason: schedule(runner.stop, StopReason(RunState.ABORTED, reason)))
         report = await runner.run(dry_run=dry_run)
         if not dry_run:
             labels = TelemetryLabels("disassociate", account.account if account else "", endpoint.region, policy.name)

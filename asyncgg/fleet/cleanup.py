@@ -13,7 +13,7 @@ from asyncgg.cleanup.policy.model import Policy
 from asyncgg.cleanup.report import CleanupReport
 from asyncgg.cleanup.runner import PolicyRunner
 from asyncgg.errors import GuardError
-from asyncgg.fleet.group import ActiveTargets, SteppedWork, TargetResult
+from asyncgg.fleet.group import ActiveTargets, TargetResult
 from asyncgg.formatting import format_count
 from asyncgg.runs.connection import connection_from_settings
 from asyncgg.settings import Settings
@@ -77,7 +77,6 @@ class FleetCleanup:
         endpoint = await asyncio.to_thread(resolve_endpoint, connection_from_settings(settings))
         keep_lists = await asyncio.to_thread(load_keep_lists, policy, settings, endpoint)
         account = await active.accounts.verify(name, endpoint, settings)
-        running = SteppedWork(lambda stop: runner.stop(stop.message, stop.state))
         runner = PolicyRunner(
             policy,
             settings,
@@ -85,9 +84,8 @@ class FleetCleanup:
             digest=policy_digest(policy, keep_lists),
             lists=keep_lists,
             account=account,
-            on_start=running.watch,
             on_warning=partial(self.on_warning, name),
             before_sending=None if self.limit is None else partial(self.limit.wait, name),
         )
-        active.attach(name, running)
+        active.attach(name, runner)
         return await runner.run(dry_run=self.dry_run)

@@ -142,23 +142,3 @@ async def run_targets(
     with sharing():
         results = await run_waves(waves or [names], run_target, active.stop, **options)
     return [results[name] for name in names]
-
-
-class SteppedWork:
-    """Work of several scans and runs, stopped by a function, as one that reports the progress of its step."""
-
-    def __init__(self, stop: Callable[[StopReason], object]) -> None:
-        self._stop = stop
-        self._step: Stoppable | None = None
-
-    def watch(self, step: Stoppable) -> None:
-        """Report the progress of this scan or run from now on."""
-        self._step = step
-
-    def stop(self, stop: StopReason) -> None:
-        """Stop the work."""
-        self._stop(stop)
-
-    def progress(self) -> Any:
-        """The progress of the step; None before the first one."""
-        return None if self._step is None else self._step.progress()

@@ -7,16 +7,17 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from asyncgg.files import atomic_write_text
 from asyncgg.fleet.campaign import CampaignLane
-from asyncgg.fleet.group import ActiveTargets, SteppedWork, TargetResult
+from asyncgg.fleet.group import ActiveTargets, TargetResult
 from asyncgg.fleet.scan import snapshot_path
 from asyncgg.report.verification import MISMATCH_COLUMNS
 from asyncgg.runs import Verification
-from asyncgg.runs.verifier import Verifier, load_context, verify_with_context
+from asyncgg.runs.verifier import load_context, verify_with_context
 from asyncgg.runs.verify_report import format_verification
 
 
@@ -39,21 +40,13 @@ class LaneVerification:
         account = await active.accounts.verify(
             name, context.target, context.settings, expected_from_journal=context.account
         )
-
-        def attach(verifier: Verifier) -> None:
-            running = SteppedWork(verifier.stop)
-            steps.append(running)
-            active.attach(name, running)
-
-        steps: list[SteppedWork] = []
         verification = await verify_with_context(
             context,
             account=account,
             wait=self.wait,
             out=None if self.out is None else snapshot_path(self.out, name),
             failures=None if self.failures is None else mismatches_path(self.failures, name),
-            on_start=attach,
-            on_scan=lambda scan: steps[0].watch(scan),
+            on_start=partial(active.attach, name),
         )
         return TargetResult(name, verification.state.value, verification.exit_code, verification.reason, verification)
 

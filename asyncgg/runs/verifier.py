@@ -16,7 +16,7 @@ from asyncgg.engine import Lane, StopReason
 from asyncgg.errors import JournalError, SnapshotError, UsageError
 from asyncgg.events import Listener
 from asyncgg.files import atomic_write_text, checked_output_path
-from asyncgg.inventory import CoreState, FleetScan, Origin, ScanOptions, ScanResult, scan_fleet
+from asyncgg.inventory import CoreState, FleetScan, Origin, ScanOptions, ScanProgress, ScanResult, scan_fleet
 from asyncgg.journal import JournalReader, parse_operation
 from asyncgg.models import Operation, RunState
 from asyncgg.report.verification import MISMATCH_COLUMNS, verification_record_path
@@ -168,6 +168,10 @@ class Verifier:
         self._stopped.set()
         if self._active_scan is not None:
             self._active_scan.stop(reason)
+
+    def progress(self) -> ScanProgress | None:
+        """The progress of the scan; None between two scans."""
+        return None if self._active_scan is None else self._active_scan.progress()
 
     async def run(self) -> Verification:
         """Scan and compare; scan uncertain cores again while there is time.

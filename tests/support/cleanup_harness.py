@@ -24,9 +24,10 @@ from asyncgg.cleanup.policy.loader import load_policy
 from asyncgg.cleanup.report import CleanupReport
 from asyncgg.cleanup.rules.base import QueryFailed, ThingDescription
 from asyncgg.cleanup.runner import PolicyRunner
+from asyncgg.engine import StopReason
 from asyncgg.errors import CredentialsError
 from asyncgg.journal import JournalReader
-from asyncgg.models import Reply
+from asyncgg.models import Reply, RunState
 from asyncgg.run_directory import RunDirectory
 from asyncgg.settings import Settings
 from asyncgg.simulator import FleetSpec, Service, SimulatorConfig
@@ -260,7 +261,7 @@ class CleanupHarness:
     def stop(self) -> None:
         """Stop as the first signal does."""
         assert self.runner is not None
-        self.runner.stop("stopped by Ctrl-C")
+        self.runner.stop(StopReason(RunState.INTERRUPTED, "stopped by Ctrl-C"))
 
     async def step(self, kind: str) -> None:
         """Call the hook before a step, or for `sent` after one."""
