@@ -74,6 +74,11 @@ def format_counts(*counts: tuple[int, str]) -> list[str]:
     return [f"{count:,} {label}" for count, label in counts if count]
 
 
+def format_percent(done: int, total: int) -> str:
+    """The part that is done, rounded down: 100 % means everything."""
+    return f"{100 * done // total if total else 100} %"
+
+
 def format_timestamp(seconds: float | None) -> str:
     """Unix time as ISO 8601 in UTC; empty for None."""
     if seconds is None:

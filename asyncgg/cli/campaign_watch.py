@@ -15,7 +15,7 @@ from asyncgg.cli.run_status import read_status
 from asyncgg.errors import JournalError
 from asyncgg.fleet.campaign import Campaign
 from asyncgg.fleet.results import LaneResult, campaign_summary
-from asyncgg.formatting import format_count, format_duration
+from asyncgg.formatting import format_count, format_duration, format_percent
 from asyncgg.journal import JournalReader
 from asyncgg.models import RunState
 
@@ -82,7 +82,7 @@ class WatchedCampaign:
         """Things finished and failed, rate and time left."""
         summary = campaign_summary(self.folder, [target.result for target in self.targets])
         finished = summary.total - summary.pending
-        parts = [f"{finished:,}/{format_count(summary.total, 'thing')} ({_percent(finished, summary.total)})"]
+        parts = [f"{finished:,}/{format_count(summary.total, 'thing')} ({format_percent(finished, summary.total)})"]
         parts.append(f"{summary.failed:,} failed")
         if not self.running:
             return ", ".join([*parts, "waiting for resume or retry"])
@@ -146,7 +146,7 @@ def _render(moment: WatchedCampaign, width: int, height: int, **_options: object
         result = target.result
         failed = result.things.get("failed", 0)
         state = "running" if result.running else f"{result.state} ({result.exit})"
-        cells = [result.name, _percent(target.finished, target.total), state]
+        cells = [result.name, format_percent(target.finished, target.total), state]
         if width >= 60:
             rate = f"{target.rate:.1f}/s, {format_duration(target.seconds_left, whole=True)} left"
             cells += [f"{failed:,} failed" if failed else "", rate if result.running else ""]
@@ -162,8 +162,3 @@ def _render(moment: WatchedCampaign, width: int, height: int, **_options: object
 def _rank(target: WatchedTarget) -> tuple[bool, bool, bool, str]:
     result = target.result
     return not result.running, not result.is_broken, not result.things.get("failed"), result.name
-
-
-def _percent(finished: int, total: int) -> str:
-    """Rounded down: 100 % means everything."""
-    return f"{100 * finished // total if total else 100} %"

@@ -16,7 +16,7 @@ from asyncgg.cli.console import Console
 from asyncgg.cli.log_events import EventFormatter, Notice
 from asyncgg.cli.wrapping import wrap_lines
 from asyncgg.events import Event, Progress, RunEnded, listens_to
-from asyncgg.formatting import format_counts, format_duration
+from asyncgg.formatting import format_counts, format_duration, format_percent
 from asyncgg.models import Operation
 from asyncgg.telemetry.labels import ProgressSource
 from asyncgg.telemetry.messages import MESSAGES
@@ -101,8 +101,8 @@ def run_view(operation: Operation) -> ProgressView:
 
 
 def _run_label(progress: Progress) -> str:
-    percent = 100 * progress.finished // progress.total if progress.total else 100  # 100 %: everything
-    return f"{progress.finished:,}/{progress.total:,} things ({percent} %)"
+    percent = format_percent(progress.finished, progress.total)
+    return f"{progress.finished:,}/{progress.total:,} things ({percent})"
 
 
 def _run_details(progress: Progress, rate: float) -> list[str]:

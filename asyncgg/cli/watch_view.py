@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from asyncgg.cli.run_status import RunStatus
-from asyncgg.formatting import format_count, format_counts, format_duration
+from asyncgg.formatting import format_count, format_counts, format_duration, format_percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,7 +34,10 @@ def format_watch_line(status: RunStatus) -> str:
     """The status in one line for a log."""
     summary = status.summary
     finished = summary.total - summary.pending
-    parts = [f"{finished:,}/{summary.total:,} things ({_percent(status)})", f"{summary.failed:,} failed"]
+    parts = [
+        f"{finished:,}/{summary.total:,} things ({format_percent(finished, summary.total)})",
+        f"{summary.failed:,} failed",
+    ]
     if not status.running:
         return ", ".join([*parts, f"{summary.state}, waiting for resume or retry", *_saved(status)])
     parts.append(f"{status.rate:.1f} requests/s (limit {status.limit:.1f})")
@@ -64,11 +67,13 @@ def render_pane(
     from rich.text import Text
 
     summary, is_narrow = status.summary, width < _NARROW
+    finished = summary.total - summary.pending
+    percent = format_percent(finished, summary.total)
     blocks = _ASCII_BLOCKS if ascii_only else _BLOCKS
     texts = _rows(status, cores, blocks, seconds=max(5, min(HISTORY_SECONDS, width - _SPARKLINE_EDGE)))
     if is_narrow:
         state = "running" if status.running else summary.state.value
-        lines: list[RenderableType] = [Text(summary.journal, style="bold"), Text(f"{state}, {_percent(status)}")]
+        lines: list[RenderableType] = [Text(summary.journal, style="bold"), Text(f"{state}, {percent}")]
         for label, text in texts:
             lines += [Text(label), Padding(text, (0, 0, 0, 2))] if label else [Padding(text, (0, 0, 0, 2))]
         return Group(*lines)
@@ -80,9 +85,8 @@ def render_pane(
         Text(summary.journal, style="bold"),
         Text(f"{state}, {format_duration(summary.seconds, whole=True)}", style="cyan" if status.running else "yellow"),
     )
-    finished = summary.total - summary.pending
     bar = ProgressBar(total=max(summary.total, 1), completed=finished, complete_style="cyan", finished_style="green")
-    heading.add_row(bar, Text(f"{finished:,}/{summary.total:,} things ({_percent(status)})"))
+    heading.add_row(bar, Text(f"{finished:,}/{summary.total:,} things ({percent})"))
     rows = Table.grid(padding=(0, 1))
     rows.add_column(width=10, no_wrap=True)
     rows.add_column(overflow="fold")
@@ -130,9 +134,3 @@ def _first_names(counts: Sequence[tuple[str, int]]) -> str:
     if len(counts) > _MAX_NAMES:
         parts.append(f"{len(counts) - _MAX_NAMES:,} more")
     return ", ".join(parts)
-
-
-def _percent(status: RunStatus) -> str:
-    """What is finished, rounded down: 100 % means everything."""
-    total = status.summary.total
-    return f"{100 * (total - status.summary.pending) // total if total else 100} %"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncgg.formatting import format_duration, format_timestamp, sanitize
+from asyncgg.formatting import format_duration, format_percent, format_timestamp, sanitize
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,14 @@ from asyncgg.formatting import format_duration, format_timestamp, sanitize
 def test_format_duration(seconds: float, text: str) -> None:
     """Tenths of seconds below a minute, seconds below an hour, then minutes; no value of 60."""
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "text"), [(0, 3, "0 %"), (1999, 2000, "99 %"), (3, 3, "100 %"), (0, 0, "100 %")]
+)
+def test_format_percent_is_100_for_everything_only(done: int, total: int, text: str) -> None:
+    """It is rounded down; nothing to do is everything."""
+    assert format_percent(done, total) == text
 
 
 def test_format_timestamp_none_is_empty() -> None:
