@@ -13,10 +13,10 @@ from typing import Final
 from asyncgg import __version__
 from asyncgg.errors import JournalError
 from asyncgg.fleet.campaign import Campaign, CampaignLane
-from asyncgg.fleet.results import LaneResult, campaign_exit_code, campaign_summary, campaign_to_dict
-from asyncgg.formatting import format_count, format_duration, sanitize
+from asyncgg.fleet.results import LaneResult, campaign_exit_code, campaign_summary
+from asyncgg.formatting import format_count, format_counts, format_duration, sanitize
 from asyncgg.journal import FailureGroup, JournalReader, failure_groups, last_request_at, run_starts
-from asyncgg.models import RunState, Summary
+from asyncgg.models import Summary
 from asyncgg.ratelimit import documented_quota
 from asyncgg.report.charts import Chart, TimeSeries, request_chart
 from asyncgg.report.run_report import BADGES, MAX_CODES, Verdict, commands_for_code
@@ -135,7 +135,7 @@ def load_campaign_report(campaign: Campaign, *, generated_at: float, draw: bool)
     ends = [fact.ended_at for fact in facts.values() if fact.ended_at]
     return CampaignReport(
         folder=str(campaign.folder),
-        verdict=_verdict(campaign, results, undone),
+        verdict=_verdict(summary, results, undone),
         summary=summary,
         left_out=tuple(_left_out(campaign, summary)),
         started_at=min(starts, default=None),
@@ -209,21 +209,19 @@ def _row(lane: CampaignLane, result: LaneResult, facts: _LaneFacts, *, is_saved:
     return TargetRow(result, lane.account, lane.region, level, state, facts.proof, "" if is_proven else command)
 
 
-def _verdict(campaign: Campaign, results: list[LaneResult], undone: int) -> Verdict:
-    document = campaign_to_dict(campaign.folder, results, campaign.rejected)
-    things = document["things"]
+def _verdict(summary: Summary, results: list[LaneResult], undone: int) -> Verdict:
     done = sum(result.exit == 0 for result in results)
-    changed = things.get("disassociated", 0) + things.get("associated", 0)
-    parts = [f"{changed:,} of {format_count(things.get('total', 0), 'thing')} done"]
-    labels = (("already", "already before"), ("failed", "failed"), ("pending", "pending"))
-    parts += [f"{things[name]:,} {label}" for name, label in labels if things.get(name)]
+    parts = [
+        f"{summary.disassociated:,} of {format_count(summary.total, 'thing')} done",
+        *format_counts((summary.already, "already before"), (summary.failed, "failed"), (summary.pending, "pending")),
+    ]
     sentence = f"{done:,} of {format_count(len(results), 'target')} complete: {', '.join(parts)}"
-    sentence += f", the longest run took {format_duration(document['seconds'])}."
+    sentence += f", the longest run took {format_duration(summary.seconds)}."
     if broken := [result for result in results if result.is_broken]:
         names = ", ".join(result.name for result in broken[:_MAX_NAMED])
         more = f" and {len(broken) - _MAX_NAMED:,} more" if len(broken) > _MAX_NAMED else ""
         sentence += f" Stopped by an error or a guard: {names}{more}."
-    level, badge = BADGES[RunState(document["state"])]
+    level, badge = BADGES[summary.state]
     if undone:
         sentence += f" Later undone: {format_count(undone, 'thing')} restored."
         level, badge = "warning", f"{badge}, then undone"
@@ -233,7 +231,7 @@ def _verdict(campaign: Campaign, results: list[LaneResult], undone: int) -> Verd
 def _left_out(campaign: Campaign, summary: Summary) -> list[str]:
     counts = {"bad row": campaign.rejected, "duplicate": summary.duplicates}
     texts = [format_count(count, noun) for noun, count in counts.items() if count]
-    return [*texts, f"{summary.protected:,} protected"] if summary.protected else texts
+    return [*texts, *format_counts((summary.protected, "protected"))]
 
 
 def _chart(lane: CampaignLane, *, draw: bool) -> Chart | None:

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from asyncgg.engine import StopReason
 from asyncgg.errors import AsyncggError
-from asyncgg.formatting import format_count
+from asyncgg.formatting import format_count, format_counts
 from asyncgg.models import RunState, Summary
 from asyncgg.report import EXIT_CODES, summary_to_dict
 from asyncgg.report.summary import format_commands, next_commands
@@ -212,9 +212,8 @@ def format_campaign(folder: Path, results: Sequence[LaneResult], rejected: int =
 
 def _format_things(things: Mapping[str, int]) -> str:
     changed = things.get("disassociated", 0) + things.get("associated", 0)
-    parts = [f"{changed:,} of {things.get('total', 0):,} done"]
-    parts += [f"{things[name]:,} {name}" for name in ("already", "failed", "pending") if things.get(name)]
-    return ", ".join(parts)
+    others = format_counts(*((things.get(name, 0), name) for name in ("already", "failed", "pending")))
+    return ", ".join([f"{changed:,} of {things.get('total', 0):,} done", *others])
 
 
 def _format_lane(result: LaneResult) -> str:

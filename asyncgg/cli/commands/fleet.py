@@ -53,6 +53,9 @@ _WAVES: Final = (
     Option("--waves", "SIZES", "targets per wave, such as 1,5,25%; a failed wave is the last one", "Campaign"),
     Option("--canary", "TARGET", "run this target first, alone", "Campaign"),
 )
+_MAX_THINGS: Final = Option(
+    "--max-things", "COUNT", "stop before the first request if all targets have more things", "Safety", type=int
+)
 _MAX_AGE: Final = Option(
     "--max-age",
     "DURATION",
@@ -69,9 +72,7 @@ _RUN: Final = (
     STATE,
     *_WAVES,
     YES,
-    Option(
-        "--max-things", "COUNT", "stop before the first request if all targets have more things", "Safety", type=int
-    ),
+    _MAX_THINGS,
     Option("--protect", "FILE", "names or globs of things and cores that must not be changed", "Safety"),
     LIMITS,
     Option(
@@ -177,9 +178,7 @@ def inventory(**arguments: Any) -> int:
     *_WAVES,
     *(option for option in LANES if option.name == "abort_targets"),
     Option("--dry-run", help="scan, decide and check the guards; disassociate and notify nothing", panel="Safety"),
-    Option(
-        "--max-things", "COUNT", "stop before the first request if all targets have more things", "Safety", type=int
-    ),
+    _MAX_THINGS,
     without(LIMITS, *SET_BY_POLICY),
     OUTPUT,
     CONFIG,

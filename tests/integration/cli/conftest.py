@@ -16,6 +16,7 @@ import pytest
 from asyncgg.cli import main
 from asyncgg.simulator import FleetSpec, Simulator
 from tests.support.command_line import CommandResult, CommandRunner, isolated_environment, manifest_text, small_fleet
+from tests.support.fleet_targets import write_targets
 from tests.support.moto_server import moto_url
 from tests.support.simulator import fast_config, threaded_simulator
 
@@ -70,18 +71,16 @@ def targets(tmp_path: Path) -> Iterator[StartTargets]:
 
         def start(*settings: dict[str, Any], plan: FleetSpec | None = None) -> list[Simulator]:
             plan = plan or small_fleet()
-            text, rows, simulators = "[defaults]\nquota = 1000\n", "core,thing,target\n", []
-            for number, values in enumerate(settings, 1):
-                account = f"{number}" * 12
-                simulator = stack.enter_context(threaded_simulator(fast_config(account=account, **values), plan))
-                simulators.append(simulator)
-                text += f'[[target]]\nname = "t{number}"\naccount = "{account}"\nregion = "eu-west-1"\n'
-                text += f'endpoint-url = "{simulator.url}"\n'
-                if "rate" in values:
-                    text += f"quota = {values['rate']}\nburst = {values['burst']}\n"
-                rows += "".join(f"{core},{thing},t{number}\n" for core, thing in plan.pairs())
-            (tmp_path / "targets.toml").write_text(text, encoding="utf-8")
-            (tmp_path / "fleet.csv").write_text(rows, encoding="utf-8")
+            simulators = [
+                stack.enter_context(threaded_simulator(fast_config(account=f"{number}" * 12, **values), plan))
+                for number, values in enumerate(settings, 1)
+            ]
+            quotas = {
+                number: f"quota = {values['rate']}\nburst = {values['burst']}\n"
+                for number, values in enumerate(settings, 1)
+                if "rate" in values
+            }
+            write_targets(tmp_path, [simulator.url for simulator in simulators], plan, "quota = 1000", quotas)
             return simulators
 
         yield start
