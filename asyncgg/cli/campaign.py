@@ -158,12 +158,11 @@ def run_campaign(
             display.watch_lanes(executor.progress)
             return await run.run()
 
-    results: list[LaneResult] = []
-    with contextlib.suppress(StoppedTwiceError):  # the journals have the results
+    try:
         results = run_supervised(work, display) if lanes else []
-    if not results or state is None:  # what is saved in a state does not say why a lane could not be saved
+    except StoppedTwiceError:
         return campaign.results([lane.name for lane in lanes])
-    return _with_saved_counts(campaign, results)
+    return [*_with_saved_counts(campaign, results), *campaign.unprepared]
 
 
 def _make_executor(

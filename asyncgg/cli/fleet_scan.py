@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from asyncgg.cli.commands.where import EXIT_NOT_FOUND, describe_places
 from asyncgg.cli.console import Console
 from asyncgg.cli.fleet_targets import (
     TargetSettings,
@@ -25,12 +26,10 @@ from asyncgg.fleet.group import ActiveTargets, TargetResult
 from asyncgg.fleet.results import first_exit_code, state_of_code
 from asyncgg.fleet.scan import LISTED, FleetScanner, TargetMatches, TargetScan, find_in_snapshot, snapshot_path
 from asyncgg.formatting import CommandLine, format_count, format_timestamp
-from asyncgg.inventory import AssociationRecord
 
 INVENTORY_SCHEMA: Final = "asyncgg.campaign-inventory/1"
 WHERE_SCHEMA: Final = "asyncgg.campaign-where/1"
 _ABORTED: Final = "aborted by a second signal; run the same command again to resume the scans"
-_EXIT_NOT_FOUND: Final = 3
 
 
 def scan_targets(arguments: Mapping[str, Any]) -> int:
@@ -106,45 +105,23 @@ def find_things(names: Sequence[str], arguments: Mapping[str, Any]) -> int:
 def _write_matches(
     console: Console, names: Sequence[str], targets: TargetSettings, results: Sequence[TargetResult[TargetMatches]]
 ) -> int:
-    found: dict[str, list[tuple[str, AssociationRecord]]] = {name: [] for name in names}
+    places: dict[str, list[dict[str, str | None]]] = {name: [] for name in names}
     for result in results:
+        target = targets[result.name][0]
         for record in result.value.records if result.value else ():
-            found[record.thing].append((result.name, record))
-    missing = [name for name, records in found.items() if not records]
+            place = {"target": target.name, "account": target.account or None, "region": target.region}
+            since = format_timestamp(record.associated_at) or None
+            places[record.thing].append({**place, "core": record.core, "associated_at": since})
+    found, lines = describe_places(places, nowhere="in no target")
     unlisted = sum(result.value.unlisted_cores for result in results if result.value)
-    lines, things = [], {}
-    for thing, records in found.items():
-        things[thing] = [
-            {
-                "target": name,
-                "account": targets[name][0].account or None,
-                "region": targets[name][0].region,
-                "core": record.core,
-                "associated_at": format_timestamp(record.associated_at) or None,
-            }
-            for name, record in records
-        ]
-        lines += [
-            f"{thing}  {entry['target']}  {entry['account'] or '-'}  {entry['region']}  {entry['core']}"
-            f"  since {entry['associated_at'] or 'an unknown time'}"
-            for entry in things[thing]
-        ]
-        lines += [f"{thing}  in no target"] * (not records)
     broken = [result for result in results if result.exit]
-    console.print(f"{len(names) - len(missing):,} of {len(names):,} things found")
+    console.print(f"{found['found']:,} of {len(names):,} things found")
     console.print(*(f"not searched: {format_target(result)}" for result in broken))
     if unlisted:
         console.print(f"{format_count(unlisted, 'core')} could not be listed; things there are not found")
-    code = first_exit_code([*(result.exit for result in results), _EXIT_NOT_FOUND if missing else 0])
+    code = first_exit_code([*(result.exit for result in results), EXIT_NOT_FOUND if found["missing"] else 0])
     document = targets_to_dict(WHERE_SCHEMA, [target for target, _ in targets.values()], results, _match_details)
-    document |= {
-        "state": state_of_code(code).value,
-        "exit": code,
-        "things": things,
-        "found": len(names) - len(missing),
-        "missing": missing,
-        "cores_unknown": unlisted,
-    }
+    document |= {"state": state_of_code(code).value, "exit": code, **found, "cores_unknown": unlisted}
     console.write_result(document, lines)
     return code
 

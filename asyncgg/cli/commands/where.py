@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ Examples:
 AWS has no operation that maps a thing to its cores. With --inventory the answer comes from a snapshot and
 costs no requests; without it, asyncgg scans the whole Region first. Exit code 3: some things are on no core.
 """
-_EXIT_NOT_FOUND = 3
+EXIT_NOT_FOUND = 3
+"""Some things are nowhere."""
 
 
 @make_command(
@@ -99,22 +101,19 @@ def _write_matches(
     from asyncgg.cli.scan import scan_to_dict
     from asyncgg.formatting import format_count, format_duration, format_timestamp
 
-    matches = snapshot.find_things(names)
-    missing = [name for name, associations in matches.items() if not associations]
-    counts = snapshot.counts()
-    unknown_cores = counts.denied + counts.failed
-    code = _EXIT_NOT_FOUND if missing else 0
-    lines = []
-    for name, associations in matches.items():
-        lines += [
-            f"{name}  {association.core}  since {format_timestamp(association.associated_at) or 'an unknown time'}"
+    places = {
+        name: [
+            {"core": association.core, "associated_at": format_timestamp(association.associated_at) or None}
             for association in associations
         ]
-        if not associations:
-            lines.append(f"{name}  on no core")
+        for name, associations in snapshot.find_things(names).items()
+    }
+    found, lines = describe_places(places, nowhere="on no core")
+    counts = snapshot.counts()
+    unknown_cores = counts.denied + counts.failed
+    code = EXIT_NOT_FOUND if found["missing"] else 0
     age = max(0.0, time.time() - snapshot.started_at)
-    found = f"{len(names) - len(missing):,} of {format_count(len(names), 'thing')} found"
-    notes = [f"{found}; snapshot is {format_duration(age)} old"]
+    notes = [f"{found['found']:,} of {format_count(len(names), 'thing')} found; snapshot is {format_duration(age)} old"]
     if unknown_cores:
         notes.append(f"{format_count(unknown_cores, 'core')} could not be listed; things on them are not found")
     if snapshot.coverage_note:
@@ -125,15 +124,7 @@ def _write_matches(
         "inventory": inventory,
         "started_at": format_timestamp(snapshot.started_at),
         "ended_at": format_timestamp(snapshot.ended_at) or None,
-        "things": {
-            name: [
-                {"core": association.core, "associated_at": format_timestamp(association.associated_at) or None}
-                for association in associations
-            ]
-            for name, associations in matches.items()
-        },
-        "found": len(names) - len(missing),
-        "missing": missing,
+        **found,
         "cores_unknown": unknown_cores,
         "partial": snapshot.coverage_note or None,
         "scan": None if scan is None else scan_to_dict(scan),
@@ -141,3 +132,22 @@ def _write_matches(
     }
     console.write_result(document, lines)
     return code
+
+
+def describe_places(
+    places: Mapping[str, Sequence[Mapping[str, str | None]]], *, nowhere: str
+) -> tuple[dict[str, Any], list[str]]:
+    """The members of a JSON object about the places of things, and a line for each; `nowhere` stands for none.
+
+    The last member of a place is the time since when the thing is there.
+    """
+    missing = [thing for thing, found in places.items() if not found]
+    lines = []
+    for thing, found in places.items():
+        for place in found:
+            *columns, since = place.values()
+            lines.append(
+                "  ".join([thing, *(column or "-" for column in columns), f"since {since or 'an unknown time'}"])
+            )
+        lines += [f"{thing}  {nowhere}"] * (not found)
+    return {"things": places, "found": len(places) - len(missing), "missing": missing}, lines
