@@ -23,7 +23,7 @@ from asyncgg.decommission.quotas import (
     stage_cost,
 )
 from asyncgg.decommission.report import summarize, unknown_connectivity
-from asyncgg.formatting import format_count, format_duration
+from asyncgg.formatting import format_count, format_duration, format_percent
 from asyncgg.runs import quota_rate
 from asyncgg.tables import Column
 from asyncgg.tuning.service_quotas import applied_iot_rates
@@ -171,8 +171,8 @@ def plan_rows(book: DecommissionJournal) -> Iterator[tuple[str, ...]]:
 
 
 def _label(progress: StageProgress) -> str:
-    percent = 100 * progress.finished // progress.total if progress.total else 100
-    return f"{progress.finished:,}/{progress.total:,} devices {progress.activity} ({percent} %)"
+    percent = format_percent(progress.finished, progress.total)
+    return f"{progress.finished:,}/{progress.total:,} devices {progress.activity} ({percent})"
 
 
 def _details(progress: StageProgress, rate: float) -> list[str]:
