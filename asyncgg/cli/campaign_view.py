@@ -19,18 +19,11 @@ if TYPE_CHECKING:
     from asyncgg.fleet.results import LaneResult
 
 
-def write_campaign(console: Console, folder: Path, *, only: Sequence[str] | None = None) -> int:
-    """Write the results of the lanes, or of those named `only`; return the exit code of the campaign."""
-    from asyncgg.fleet.campaign import Campaign
-
-    campaign = Campaign.load(folder)
-    return write_results(console, campaign, campaign.results(only))
-
-
-def write_results(console: Console, campaign: Campaign, results: Sequence[LaneResult]) -> int:
-    """Write these results of the campaign; return its exit code."""
+def write_results(console: Console, campaign: Campaign, results: Sequence[LaneResult] | None = None) -> int:
+    """Write these results of the campaign, by default the present ones; return its exit code."""
     from asyncgg.fleet.results import campaign_exit_code, campaign_to_dict, format_campaign
 
+    results = campaign.results() if results is None else results
     document = campaign_to_dict(campaign.folder, results, campaign.rejected)
     lines = format_campaign(campaign.folder, results, campaign.rejected)
     if campaign.unprepared:
@@ -42,7 +35,9 @@ def write_results(console: Console, campaign: Campaign, results: Sequence[LaneRe
 
 def show_campaign(folder: Path, arguments: Mapping[str, Any]) -> int:
     """Write the present results: `asyncgg status FOLDER`."""
-    write_campaign(Console(as_json=arguments["json"], quiet=True), folder)
+    from asyncgg.fleet.campaign import Campaign
+
+    write_results(Console(as_json=arguments["json"], quiet=True), Campaign.load(folder))
     return 0
 
 
@@ -69,7 +64,7 @@ def report_campaign(folder: Path, outputs: Mapping[str, Path | None], arguments:
         console.print(f"{path}: {format_count(count, 'thing')}")
     console.print(*(f"error: {name} is not complete in the lists: {error}" for name, error in broken.items()))
     _write_pages(campaign, {"campaign.html": outputs["html"], "campaign.md": outputs["markdown"]}, console)
-    write_campaign(console, folder)
+    write_results(console, campaign)
     return JournalError.exit_code if broken else 0
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncgg.cli.campaign_view import write_campaign
+from asyncgg.cli.campaign_view import write_results
 from asyncgg.cli.console import Console
 from asyncgg.cli.run_status import read_status
 from asyncgg.errors import JournalError
@@ -109,7 +109,7 @@ def watch_campaign(folder: Path, open_display: OpenDisplay) -> None:
             time.sleep(
                 max(interval, _STATE_INTERVAL if campaign.state else 0.0, (time.monotonic() - started) / _MAX_LOAD)
             )
-    write_campaign(Console(quiet=True), folder)
+    write_results(Console(quiet=True), Campaign.load(folder))
 
 
 def read_campaign(campaign: Campaign, now: float) -> WatchedCampaign:
