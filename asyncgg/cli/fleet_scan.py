@@ -112,7 +112,7 @@ def _write_matches(
             place = {"target": target.name, "account": target.account or None, "region": target.region}
             since = format_timestamp(record.associated_at) or None
             places[record.thing].append({**place, "core": record.core, "associated_at": since})
-    found, lines = describe_places(places, nowhere="in no target")
+    found, lines = describe_places(places, if_missing="in no target")
     unlisted = sum(result.value.unlisted_cores for result in results if result.value)
     broken = [result for result in results if result.exit]
     console.print(f"{found['found']:,} of {len(names):,} things found")

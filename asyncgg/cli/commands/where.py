@@ -27,7 +27,7 @@ AWS has no operation that maps a thing to its cores. With --inventory the answer
 costs no requests; without it, asyncgg scans the whole Region first. Exit code 3: some things are on no core.
 """
 EXIT_NOT_FOUND = 3
-"""Some things are nowhere."""
+"""Some things were not found."""
 
 
 @make_command(
@@ -108,7 +108,7 @@ def _write_matches(
         ]
         for name, associations in snapshot.find_things(names).items()
     }
-    found, lines = describe_places(places, nowhere="on no core")
+    found, lines = describe_places(places, if_missing="on no core")
     counts = snapshot.counts()
     unknown_cores = counts.denied + counts.failed
     code = EXIT_NOT_FOUND if found["missing"] else 0
@@ -135,9 +135,9 @@ def _write_matches(
 
 
 def describe_places(
-    places: Mapping[str, Sequence[Mapping[str, str | None]]], *, nowhere: str
+    places: Mapping[str, Sequence[Mapping[str, str | None]]], *, if_missing: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """The members of a JSON object about the places of things, and a line for each; `nowhere` stands for none.
+    """The members of a JSON object about the places of things, and a line for each; `if_missing`: for a thing without one.
 
     The last member of a place is the time since when the thing is there.
     """
@@ -149,5 +149,5 @@ def describe_places(
             lines.append(
                 "  ".join([thing, *(column or "-" for column in columns), f"since {since or 'an unknown time'}"])
             )
-        lines += [f"{thing}  {nowhere}"] * (not found)
+        lines += [f"{thing}  {if_missing}"] * (not found)
     return {"things": places, "found": len(places) - len(missing), "missing": missing}, lines
