@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -52,15 +52,19 @@ class S3Store:
             return None
         async with reply["Body"] as body:
             data = await self._call(body.read())
-        now = parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"])
-        return StoredDocument(data, str(reply["ETag"]), (now - reply["LastModified"]).total_seconds())
+        try:
+            now = parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"])
+            age = (now - reply["LastModified"]).total_seconds()
+        except (LookupError, TypeError, ValueError):
+            raise self._foreign_answer() from None
+        return StoredDocument(data, self._etag(reply), age)
 
     async def replace_document(self, data: bytes, version: str | None) -> str:
         """As `StateStore.replace_document`."""
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         put = self._client.put_object(**self._object(_DOCUMENT), Body=data, ContentType="application/json", **condition)
         try:
-            return str((await self._call(asyncio.wait_for(put, _WRITE_TIMEOUT)))["ETag"])
+            return self._etag(await self._call(asyncio.wait_for(put, _WRITE_TIMEOUT)))
         except FileNotFoundError:
             if version is None:
                 raise StateWriteError(f"{self.location}: S3 answers 404 to a write; check the endpoint") from None
@@ -69,7 +73,7 @@ class S3Store:
     async def upload(self, path: Path, key: str) -> None:
         """As `StateStore.upload`."""
         with path.open("rb") as file:
-            await self._call(self._client.put_object(**self._object(key), Body=file))
+            self._etag(await self._call(self._client.put_object(**self._object(key), Body=file)))
 
     async def download(self, key: str, path: Path) -> None:
         """As `StateStore.download`."""
@@ -85,6 +89,15 @@ class S3Store:
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": f"{self._prefix}{key}"}
+
+    def _etag(self, reply: Mapping[str, Any]) -> str:
+        """The version of an object. Without one, a proxy answered, and nothing was stored."""
+        if not (etag := reply.get("ETag")):
+            raise self._foreign_answer()
+        return str(etag)
+
+    def _foreign_answer(self) -> StateWriteError:
+        return StateWriteError(f"{self.location}: an answer is not from S3; check the endpoint and the proxy")
 
     async def _call(self, call: Awaitable[T]) -> T:
         try:
