@@ -137,9 +137,10 @@ def _write_matches(
 def describe_places(
     places: Mapping[str, Sequence[Mapping[str, str | None]]], *, if_missing: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """The members of a JSON object about the places of things, and a line for each; `if_missing`: for a thing without one.
+    """The members of a JSON object about the places of things, and a line for each.
 
-    The last member of a place is the time since when the thing is there.
+    `if_missing`: the text for a thing without a place. The last member of a place is the time since when
+    the thing is there.
     """
     missing = [thing for thing, found in places.items() if not found]
     lines = []
