@@ -31,7 +31,7 @@ from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import Stage
 from asyncgg.decommission.options import DecommissionOptions
 from asyncgg.decommission.quotas import parse_quotas
-from asyncgg.decommission.report import devices_of_stage, exit_code_of, format_summary_lines, summarize
+from asyncgg.decommission.report import devices_of_stage, exit_code_of, format_summary_lines, needs_resume, summarize
 from asyncgg.decommission.shadows import ShadowArchive, ShadowOptions
 from asyncgg.decommission.stages import DEVICE, StageRun
 from asyncgg.engine import RunResult
@@ -134,8 +134,7 @@ class DecommissionSession:
 
     def release(self, book: DecommissionJournal) -> int:
         """Undo the quarantine of a journal."""
-        deletion = summarize(book, Stage.DELETE)["devices"]
-        if _stage(book) is Stage.DELETE and (deletion["pending"] or deletion["failed"]):
+        if _stage(book) is Stage.DELETE and needs_resume(summarize(book, Stage.DELETE)["devices"]):
             raise UsageError(
                 f"{book.path}: its deletion is not finished; resume it first, then release what it refused"
             )
@@ -152,8 +151,8 @@ class DecommissionSession:
         path = book.path
         if _stage(book) is Stage.RELEASE:
             raise UsageError(f"{path}: its devices were released; quarantine them again first")
-        summary, finished_at = summarize(book, Stage.QUARANTINE), book.meta().get("quarantined_at")
-        if finished_at is None or summary["devices"]["pending"] or summary["devices"]["failed"]:
+        finished_at = book.meta().get("quarantined_at")
+        if finished_at is None or needs_resume(summarize(book, Stage.QUARANTINE)["devices"]):
             raise UsageError(f"{path}: its quarantine is not finished; resume it first")
         if (age := time.time() - float(finished_at)) < min_age:
             raise GuardError(
@@ -221,7 +220,7 @@ class DecommissionSession:
             self._confirm(len(allowed), "quarantine them", stdin_in_use=stdin_in_use)
             run_async(book.put_meta(confirmed=1))
         run, stopped = self._switch(book, stage, allowed, options.allow_shared)
-        was_finished = before["quarantined_at"] and not (before["devices"]["pending"] or before["devices"]["failed"])
+        was_finished = before["quarantined_at"] and not needs_resume(before["devices"])
         if not (run.reason or was_finished or summarize(book, stage)["devices"]["pending"]):
             run_async(book.put_meta(quarantined_at=repr(time.time())))
         return self._finish(book, stage, run, stopped)

@@ -116,6 +116,11 @@ def summarize_saved(journal: DecommissionJournal) -> dict[str, Any]:
     return summary | {"stage": "plan", "state": "planned", "next": []} if meta.get("is_plan") == "1" else summary
 
 
+def needs_resume(counts: Mapping[str, int]) -> bool:
+    """Whether resume has something to do, by the `devices` of a summary."""
+    return bool(counts["pending"] or counts["failed"])
+
+
 def exit_code_of(summary: dict[str, Any]) -> int:
     """The exit code of a result."""
     return EXIT_CODES[RunState(summary["state"])]
@@ -124,11 +129,11 @@ def exit_code_of(summary: dict[str, Any]) -> int:
 def _next_commands(stage: Stage, state: str, counts: dict[str, int], path: str) -> list[str]:
     """The commands that can follow."""
     commands = [f"asyncgg decommission report {path} --outcomes steps.csv"] if state != RunState.COMPLETE else []
-    if counts["pending"] or counts["failed"]:
+    if needs_resume(counts):
         commands.append(f"asyncgg decommission resume {path}")
     if stage is Stage.QUARANTINE and counts["done"]:
         commands.append(f"asyncgg decommission release {path}")
-        if not (counts["pending"] or counts["failed"]):
+        if not needs_resume(counts):
             commands.append(f"asyncgg decommission delete {path}")
     return commands
 

@@ -132,16 +132,15 @@ def _watch(watched: _Watched) -> RunStatus:
 def _watch_decommission(path: Path) -> None:
     """Show the stage of a decommission until it ends, and write its result."""
     from asyncgg.decommission.journal import DecommissionJournal
-    from asyncgg.decommission.report import format_summary_lines, summarize_saved
+    from asyncgg.decommission.report import format_summary_lines, needs_resume, summarize_saved
 
     def read() -> dict[str, Any]:
         with DecommissionJournal(path, read_only=True) as book:
             return summarize_saved(book)
 
     def state(summary: dict[str, Any]) -> RunState:
-        """What is refused needs no further start of the stage."""
-        is_finished = summary["stage"] == "plan" or not (summary["devices"]["pending"] or summary["devices"]["failed"])
-        return RunState.COMPLETE if is_finished else RunState(summary["state"])
+        is_waiting = summary["stage"] != "plan" and needs_resume(summary["devices"])
+        return RunState(summary["state"]) if is_waiting else RunState.COMPLETE
 
     def format_line(summary: dict[str, Any]) -> str:
         counts = summary["devices"]
