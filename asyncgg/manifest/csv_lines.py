@@ -36,22 +36,20 @@ class PlainLines:
         """Whether names become columns, which requires pyarrow."""
 
     def split(self, data: bytes) -> list[tuple[str, str]] | NameColumns | None:
-        """The pairs of a block whose lines have either no quotes or all cells quoted, else None."""
+        """The pairs of a block of plain lines without blanks around cells, else None."""
         count, width, delimiter = data.count(b"\n"), self._columns.count, self._delimiter
         if b"\r" in data and b"\r" in (data := data.replace(b"\r\n", b"\n")):
             return None
-        if data.startswith(b'"') and data.endswith(b'"\n'):
-            cells = data[1:-2].split(b'"' + delimiter + b'"')
-            if len(cells) != count * (width - 1) + 1:
+        if b"\0" in data or (width > 2 and not _are_short_lines(data)):
+            return None
+        if b'"' in data:
+            pieces = data.split(b'"')
+            if not _are_quoted_cells(pieces, delimiter):
                 return None
-            data = delimiter.join(cells).replace(b'"\n"', b"\n") + b"\n"
-        if (
-            data.translate(None, self._no_separators) != self._row_separators * count
-            or b'"' in data
-            or b"\0" in data
-            or (width > 2 and not _are_short_lines(data))
-            or not self._is_text_without_header(data)
-        ):
+            data = _without_quotes(pieces, delimiter)
+        if data.translate(
+            None, self._no_separators
+        ) != self._row_separators * count or not self._is_text_without_header(data):
             return None
         if self._as_columns(data):
             return column_names.valid_columns(*column_names.split_names(data, delimiter, self._columns))
@@ -72,12 +70,10 @@ class PlainLines:
 
     def parse(self, text: str) -> list[tuple[str, str]] | NameColumns:
         """The pairs of lines that `end_of_run` found or `format` made."""
-        delimiter = self._delimiter.decode()
-        if '"' in text:
-            pieces = text.split('"')
-            pieces[1::2] = "\n".join(pieces[1::2]).replace(delimiter, "").split("\n")  # between quotes
-            text = "".join(pieces)
-        data = text.encode().translate(None, self._blanks)
+        data = text.encode()
+        if b'"' in data:
+            data = _without_quotes(data.split(b'"'), self._delimiter)
+        data = data.translate(None, self._blanks)
         if self._as_columns(data):
             return NameColumns(*column_names.split_names(data, self._delimiter, self._columns))
         return list(zip(*self._split_names(data), strict=True))
@@ -102,8 +98,26 @@ class PlainLines:
         return "\ufeff" not in text and not all(cell.search(lower) for cell in self._header_cells)
 
 
+def _are_quoted_cells(pieces: list[bytes], delimiter: bytes) -> bool:
+    """Whether every second one of `pieces`, lines split at quotes, is a whole cell on one line."""
+    count = len(pieces) // 2
+    outside = b"\n" + b"\0".join(pieces[::2])  # a NUL for each cell
+    return (
+        len(pieces) % 2 == 1
+        and outside.count(delimiter + b"\0") + outside.count(b"\n\0") == count
+        and outside.count(b"\0" + delimiter) + outside.count(b"\0\n") == count
+        and b"\n".join(pieces[1::2]).count(b"\n") == count - 1
+    )
+
+
+def _without_quotes(pieces: list[bytes], delimiter: bytes) -> bytes:
+    """Lines split at quotes, put together without them; a delimiter within a cell becomes a character of no name."""
+    pieces[1::2] = b"\n".join(pieces[1::2]).replace(delimiter, b"|").split(b"\n")
+    return b"".join(pieces)
+
+
 def _are_short_lines(data: bytes) -> bool:
-    """Whether no line is longer than half of the maximum; then it is not with its quotes, either."""
+    """Whether no line is longer than half of the maximum."""
     size = MAX_LINE // 4
     return all(data.find(b"\n", start, start + size) >= 0 for start in range(0, len(data) - size, size))
 

@@ -117,6 +117,8 @@ def test_csv_chunks_result_is_independent_of_block_size(noise: bytes, step: int)
 @example(b'"a"","b"\n"a","b"\n', b"core,thing\n", b",")
 @example(b'"a",b\na",b\n', b"core,thing\n", b",")
 @example(b'"a",",","b"\n', b"core,note,thing\n", b",")
+@example(b'"a,b",c\n"a",b\n', b"core,thing\n", b",")
+@example(b'a,"x"",""y",b\na,"x""y",b\n', b"core,note,thing\n", b",")
 @example(b'a,",",b\ncore,x,a\n a,"",b\n', b"core,note,thing\n", b"\t")
 def test_csv_chunks_fast_ways_equal_csv_module(data: bytes, header: bytes, delimiter: bytes) -> None:
     """Splitting blocks, columns and the regular expression give the same rows, bad rows and lines as the csv module."""
