@@ -27,7 +27,7 @@ class AdaptiveParameters:
     admits as many evenly spaced requests without a throttle."""
     quiet_gaps: float = 3.0
     """Mean gaps between two events, without an event, after which their cause has ended."""
-    search_requests: float = 20.0
+    search_requests: float = 16.0
     """Requests of the whole quota between two searches far below the best known rate, and requests
     in which a search reaches that rate."""
     fairness: float = 0.4
