@@ -128,6 +128,8 @@ def exit_code_of(summary: dict[str, Any]) -> int:
 
 def _next_commands(stage: Stage, state: str, counts: dict[str, int], path: str) -> list[str]:
     """The commands that can follow."""
+    if state == RunState.RUNNING:
+        return []
     commands = [f"asyncgg decommission report {path} --outcomes steps.csv"] if state != RunState.COMPLETE else []
     if needs_resume(counts):
         commands.append(f"asyncgg decommission resume {path}")

@@ -10,6 +10,7 @@ from asyncgg.decommission.guards import Refusal
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import DeviceFacts, DeviceStep, RefusalReason, Stage, StepState
 from asyncgg.decommission.page import REFUSAL_TEXTS, DecommissionPage, load_decommission_page
+from asyncgg.decommission.report import summarize_saved
 from asyncgg.decommission.stages import ASSOCIATIONS, DEVICE
 from asyncgg.report.html import render
 
@@ -50,6 +51,17 @@ def test_page_has_each_device_with_its_steps_and_reasons(tmp_path: Path) -> None
     assert (failure.label, failure.examples) == ("ThrottlingException", (("failed", "x"),))
     assert page.verdict.sentence == "Quarantine: 1 of 4 devices done, 1 refused, 1 failed, 1 pending."
     assert page.delete_from == 172800.0
+
+
+def test_a_running_stage_suggests_no_command(tmp_path: Path) -> None:
+    """Another process has the journal: resume and release would be refused."""
+    path = tmp_path / "j"
+    load_page(path)
+    with DecommissionJournal(path), DecommissionJournal(path, read_only=True) as book:
+        summary = summarize_saved(book)
+    assert (summary["state"], summary["next"]) == ("running", [])
+    with DecommissionJournal(path, read_only=True) as book:
+        assert "asyncgg decommission resume" in " ".join(summarize_saved(book)["next"])
 
 
 def test_every_refusal_is_explained() -> None:
