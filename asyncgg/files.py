@@ -154,3 +154,13 @@ def is_same_file(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except (OSError, ValueError):  # missing, or not a path (`-`, s3://)
         return False
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync the names in `folder` to the disk, where the file system can do it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

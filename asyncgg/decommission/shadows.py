@@ -14,6 +14,7 @@ from asyncgg.decommission.model import DeviceFacts
 from asyncgg.decommission.shadow_service import CLASSIC, ShadowService
 from asyncgg.decommission.steps import StepRecorder
 from asyncgg.errors import JournalWriteError
+from asyncgg.files import sync_folder
 
 SAVE: Final = "SaveShadow"
 DELETE: Final = "DeleteThingShadow"
@@ -48,11 +49,7 @@ class ShadowArchive:
                         raise OSError(0, "the disk is full")
                     os.fsync(file.fileno())
                 if is_new:
-                    folder = os.open(self.path.parent, os.O_RDONLY)
-                    try:
-                        os.fsync(folder)
-                    finally:
-                        os.close(folder)
+                    sync_folder(self.path.parent)
         except OSError as error:
             raise JournalWriteError(f"{self.path}: a shadow cannot be saved: {error.strerror}") from None
 

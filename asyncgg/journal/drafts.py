@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Final
 
@@ -37,13 +36,3 @@ def remove_drafts(path: Path) -> None:
         # Skips a running import, and files that only another user can delete.
         with contextlib.suppress(OSError, LockHeldError), FileLock(draft.with_suffix("")):
             remove_file(draft)
-
-
-def sync_folder(folder: Path) -> None:
-    """Sync the names in `folder` to the disk, where the file system can do it."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from asyncgg.errors import AsyncggError, JournalError
+from asyncgg.files import sync_folder
 from asyncgg.journal import schema
 from asyncgg.journal.column_groups import joined_names
-from asyncgg.journal.drafts import creation_error, lock_new, remove_drafts, sync_folder
+from asyncgg.journal.drafts import creation_error, lock_new, remove_drafts
 from asyncgg.journal.reader import JournalReader
 from asyncgg.journal.schema import FORMAT
 from asyncgg.journal.staging import NameStaging

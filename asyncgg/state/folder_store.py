@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from asyncgg.errors import StateWriteError, UsageError
-from asyncgg.files import os_errors_as
+from asyncgg.files import os_errors_as, sync_folder
 from asyncgg.state.store import StoredDocument, VersionConflictError
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class FolderStore:
             ) from None
         finally:
             draft.unlink(missing_ok=True)
-        self._sync_folder()
+        sync_folder(self._folder)
         versions = self._versions()
         if versions[-1] != number:
             raise VersionConflictError(f"{self.location}: another process changed the state meanwhile")
@@ -109,14 +109,6 @@ class FolderStore:
             return probe.stat().st_mtime
         finally:
             probe.unlink(missing_ok=True)
-
-    def _sync_folder(self) -> None:
-        with contextlib.suppress(OSError):  # not every file system can
-            handle = os.open(self._folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"state-{number:012}.json"
