@@ -11,10 +11,10 @@ from asyncgg import __version__
 from asyncgg.errors import UsageError
 from asyncgg.formatting import format_count, sanitize
 from asyncgg.journal import JournalReader
-from asyncgg.report.charts import Chart
+from asyncgg.report.charts import Chart, make_chart
 from asyncgg.report.html import render
 from asyncgg.report.run_report import Verdict, load_run_report
-from asyncgg.report.svg import COLORS, draw_svg
+from asyncgg.report.svg import COLORS
 from asyncgg.run_directory import RunDirectory, list_run_directories
 
 _MAX_TREND: Final = 30
@@ -139,4 +139,4 @@ def _trend_chart(trend: Sequence[TrendPoint], limit: float | None, *, draw: bool
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.legend(ncols=3, loc="upper left")
 
-    return Chart("Things by run", text, draw_svg("trend", text, (5.6, 2.7), plot) if draw else "")
+    return make_chart("trend", "Things by run", text, plot, draw=draw)

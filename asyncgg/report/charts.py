@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from asyncgg.events import RateReason
@@ -28,6 +29,13 @@ class Chart:
     caption: str
     svg: str
     """Empty without matplotlib."""
+
+
+def make_chart(
+    name: str, title: str, caption: str, plot: Callable[[Any], None], *, draw: bool, size: tuple[float, float] = _SIZE
+) -> Chart:
+    """A chart that `plot` draws on a figure, if `draw`; the rest is as in `draw_svg`."""
+    return Chart(title, caption, draw_svg(name, caption, size, plot) if draw else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +77,7 @@ def time_charts(series: TimeSeries, *, draw: bool) -> list[Chart]:
         ("outcomes", "Outcomes", outcomes, _draw_outcomes),
     ]
     return [
-        Chart(title, text, draw_svg(name, text, _SIZE, lambda figure, plot=plot: plot(figure, series)) if draw else "")  # type: ignore[misc]  # a lambda with a default
-        for name, title, text, plot in charts
+        make_chart(name, title, text, partial(plot, series=series), draw=draw) for name, title, text, plot in charts
     ]
 
 
@@ -79,11 +86,8 @@ def request_chart(name: str, title: str, series: TimeSeries, *, draw: bool) -> C
     sent, throttled = sum(item.requests for item in series.bins), sum(item.throttled for item in series.bins)
     seconds = max(series.time.total, 1e-3)
     text = f"{sent:,} requests in {format_duration(seconds)}, quota {series.quota:g}/s, {throttled:,} throttled."
-
-    def plot(figure: Any) -> None:
-        _draw_requests(figure, series, is_small=True)
-
-    return Chart(title, text, draw_svg(name, text, _SMALL, plot) if draw else "")
+    plot = partial(_draw_requests, series=series, is_small=True)
+    return make_chart(name, title, text, plot, draw=draw, size=_SMALL)
 
 
 def cores_chart(cores: Sequence[CoreOutcomes], *, draw: bool) -> Chart | None:
@@ -94,9 +98,7 @@ def cores_chart(cores: Sequence[CoreOutcomes], *, draw: bool) -> Chart | None:
     first = worst[0]
     counts = f"{first.failed:,} of {first.things:,} things failed, {first.pending:,} pending"
     text = f"The worst core is {first.name}: {counts}."
-    return Chart(
-        "Worst cores", text, draw_svg("cores", text, _SIZE, lambda figure: _draw_cores(figure, worst)) if draw else ""
-    )
+    return make_chart("cores", "Worst cores", text, partial(_draw_cores, cores=worst), draw=draw)
 
 
 def _milliseconds(values: Sequence[float]) -> str:

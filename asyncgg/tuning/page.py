@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from asyncgg import __version__
 from asyncgg.files import atomic_write_text
-from asyncgg.report.charts import Chart
+from asyncgg.report.charts import Chart, make_chart
 from asyncgg.report.html import render
 from asyncgg.report.run_report import Verdict
-from asyncgg.report.svg import COLORS, draw_svg, is_available
+from asyncgg.report.svg import COLORS, is_available
 from asyncgg.tuning.models import Trial
 from asyncgg.tuning.plot import CLIP, draw_trade_offs
 from asyncgg.tuning.recommend import describe, pareto_front
@@ -19,7 +20,6 @@ from asyncgg.tuning.replay import RecordedRun
 from asyncgg.tuning.report import describe_scenario, visible_slice
 from asyncgg.tuning.sweep import SweepResult
 
-_SIZE: Final = (5.6, 2.9)
 _MAX_HEAT: Final = 60.0
 _MAX_LINES: Final = 5
 _LINE_COLORS: Final = ("accent", "good", "warning", "bad", "muted")
@@ -118,20 +118,14 @@ def _charts(result: SweepResult, recorded: RecordedRun | None, *, draw: bool) ->
     rates = f"The shortest run time is {fastest.seconds:.1f} s at {fastest.config.rate:g} requests/s."
     front = pareto_front(result.trials)
     trade = f"{len(front)} of {len(completed)} trials are best trade-offs: no other is faster and throttled less."
+
+    def plot_trade_offs(figure: Any) -> None:
+        draw_trade_offs(figure.add_subplot(), result, COLORS)
+
     return [
-        Chart(
-            "Run time by rate and burst", rates, _draw(draw, "rates", rates, lambda figure: _plot_rates(figure, result))
-        ),
-        Chart(
-            "Run time and throttled share",
-            trade,
-            _draw(draw, "trade-offs", trade, lambda figure: draw_trade_offs(figure.add_subplot(), result, COLORS)),
-        ),
+        make_chart("rates", "Run time by rate and burst", rates, partial(_plot_rates, result=result), draw=draw),
+        make_chart("trade-offs", "Run time and throttled share", trade, plot_trade_offs, draw=draw),
     ]
-
-
-def _draw(draw: bool, name: str, label: str, plot: Any) -> str:
-    return draw_svg(name, label, _SIZE, plot) if draw else ""
 
 
 def _plot_rates(figure: Any, result: SweepResult) -> None:
