@@ -61,7 +61,7 @@ def write_sweep_page(
         recorded_settings=describe(recorded.config) if recorded else "",
         concurrencies=sorted({trial.config.concurrency for trial in visible_slice(result)}),
         heat_rows=heat_rows(result),
-        charts=_charts(result, recorded, draw=is_available()),
+        charts=_charts(result, draw=is_available()),
         trials=trials,
         front=pareto_front(result.trials),
         chosen=chosen,
@@ -110,7 +110,7 @@ def _verdict(result: SweepResult, recorded: RecordedRun | None) -> Verdict:
     return Verdict("good", "Recommended", sentence[:1].upper() + sentence[1:])
 
 
-def _charts(result: SweepResult, recorded: RecordedRun | None, *, draw: bool) -> list[Chart]:
+def _charts(result: SweepResult, *, draw: bool) -> list[Chart]:
     completed = [trial for trial in result.trials if trial.complete]
     if not completed:
         return []
