@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from asyncgg.classify import ReplyVerdict, classify
 from asyncgg.errors import AsyncggError, CredentialsError, ServiceError
+from asyncgg.formatting import sanitize
 from asyncgg.models import ErrorResponse, NoResponse
 from asyncgg.tuning.bucket_fit import Observation
 
@@ -187,7 +188,7 @@ class ProbeSender:
     def _handle_failure(self, error: ErrorResponse | NoResponse) -> None:
         self.failed += 1
         if isinstance(error, ErrorResponse) and 400 <= error.status < 500:
-            message = f"{error.code}: {error.message}"
+            message = sanitize(f"{error.code}: {error.message}")
             if error.status == 403 or "xpired" in error.code or "oken" in error.code:
                 raise CredentialsError(
                     f"ListCoreDevices was denied: {message}; grant the permission greengrass:ListCoreDevices"

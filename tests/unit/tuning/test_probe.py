@@ -154,6 +154,11 @@ async def test_probe_retry_after_is_respected() -> None:
     [
         (ErrorResponse(403, "AccessDeniedException", "not allowed"), CredentialsError, "greengrass:ListCoreDevices"),
         (ErrorResponse(400, "ValidationException", "no"), ServiceError, "rejected"),
+        (
+            ErrorResponse(403, "InvalidSignatureException", "x-amz-security-token:SECRET\nhost:\x1b[31m"),
+            CredentialsError,
+            r"denied: InvalidSignatureException: x-amz-security-token:\*\*\* host:\\x1b",
+        ),
         (NoResponse("connect", "connection refused", sent=False), ServiceError, "connection refused"),
         (ErrorResponse(500, "InternalServerException", "oops"), ServiceError, "InternalServerException"),
     ],
