@@ -80,10 +80,13 @@ def format_percent(done: int, total: int) -> str:
 
 
 def format_timestamp(seconds: float | None) -> str:
-    """Unix time as ISO 8601 in UTC; empty for None."""
+    """Unix time as ISO 8601 in UTC; empty for None, and for a value of a damaged file that is no date."""
     if seconds is None:
         return ""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def hide_userinfo(text: str) -> str:

@@ -7,11 +7,12 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
 from asyncgg.decommission.guards import Refusal
-from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Steps, StepState
+from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Stage, Steps, StepState
 from asyncgg.errors import JournalError, JournalWriteError
 from asyncgg.storage import MetaStore, SqliteFormat, SqliteWriter, remove_file
 
@@ -25,6 +26,9 @@ DECOMMISSION_FORMAT: Final = SqliteFormat(
     # FULL: an intent is on the disk before its request is sent.
     pragmas=("journal_mode = WAL", "synchronous = FULL"),
 )
+_TIMES: Final = ("created", "asked_at", "quarantined_at")
+_OBJECTS: Final = ("settings", "options")
+"""Entries of the header that are JSON objects."""
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE device (
@@ -103,8 +107,15 @@ class DecommissionJournal:
             return self._connection.execute(query, values).fetchall()
 
     def meta(self) -> dict[str, str]:
-        """The header and the settings."""
-        return dict(self._rows("SELECT key, value FROM meta"))
+        """The header and the settings. Raises `JournalError` for a value that cannot be one."""
+        meta = dict(self._rows("SELECT key, value FROM meta"))
+        with DECOMMISSION_FORMAT.translate_errors(self.path):
+            Stage(meta["stage"])
+            for name in _TIMES:
+                datetime.fromtimestamp(float(meta.get(name, 0)), UTC)
+            for name in _OBJECTS:
+                dict(json.loads(meta.get(name, "{}")))
+        return meta
 
     def names(self) -> list[str]:
         """All devices, in the order of the list."""
@@ -113,17 +124,20 @@ class DecommissionJournal:
     def devices(self) -> dict[str, DeviceFacts]:
         """The devices whose facts are known, in the order of the list."""
         rows = self._rows("SELECT name, facts FROM device WHERE facts IS NOT NULL ORDER BY position")
-        return {name: DeviceFacts(**_tuples(json.loads(facts))) for name, facts in rows}
+        with DECOMMISSION_FORMAT.translate_errors(self.path):
+            return {name: DeviceFacts(**_tuples(json.loads(facts))) for name, facts in rows}
 
     def certificates(self) -> dict[str, CertificateFacts]:
         """The certificates of all devices, by id, as they were before the first write."""
         rows = self._rows("SELECT id, facts FROM certificate")
-        return {id_: CertificateFacts(**_tuples(json.loads(facts))) for id_, facts in rows}
+        with DECOMMISSION_FORMAT.translate_errors(self.path):
+            return {id_: CertificateFacts(**_tuples(json.loads(facts))) for id_, facts in rows}
 
     def refusals(self, stage: str) -> dict[str, Refusal]:
         """The devices that a stage refused."""
         rows = self._rows("SELECT name, reason, detail FROM refusal WHERE stage = ?", stage)
-        return {name: Refusal(RefusalReason(reason), detail) for name, reason, detail in rows}
+        with DECOMMISSION_FORMAT.translate_errors(self.path):
+            return {name: Refusal(RefusalReason(reason), detail) for name, reason, detail in rows}
 
     def allowed(self, stage: str, names: Iterable[str]) -> list[str]:
         """Those of `names` that a stage did not refuse."""
@@ -137,7 +151,8 @@ class DecommissionJournal:
             DeviceStep(stage, subject, action, StepState(state), *rest)
             for stage, subject, action, state, *rest in self._rows(query)
         )
-        return Steps(((step.stage, step.subject, step.action), step) for step in steps)
+        with DECOMMISSION_FORMAT.translate_errors(self.path):
+            return Steps(((step.stage, step.subject, step.action), step) for step in steps)
 
     # --- writing ---
 

@@ -24,11 +24,6 @@ def test_format_percent_is_100_for_everything_only(done: int, total: int, text: 
     assert format_percent(done, total) == text
 
 
-def test_format_timestamp_none_is_empty() -> None:
-    """A thing without a reply has no time."""
-    assert format_timestamp(None) == ""
-
-
 def test_sanitize_returns_one_printable_line_without_secrets() -> None:
     """Line breaks, control characters, passwords in URLs and session tokens are replaced."""
     text = "a\nb \x1b[31m http://me:hunter2@host x-amz-security-token: hunter2 " + "x" * 400
@@ -36,3 +31,9 @@ def test_sanitize_returns_one_printable_line_without_secrets() -> None:
     assert line.startswith("a b \\x1b[31m http://***@host")
     assert line.isprintable()
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize("seconds", [None, 1e300, float("inf"), float("nan"), -1e15])
+def test_format_timestamp_without_a_date_is_empty(seconds: float | None) -> None:
+    """One damaged journal must not break the list of all runs."""
+    assert format_timestamp(seconds) == ""

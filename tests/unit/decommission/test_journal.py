@@ -9,6 +9,7 @@ import pytest
 from asyncgg.decommission.guards import Refusal
 from asyncgg.decommission.journal import DecommissionJournal
 from asyncgg.decommission.model import CertificateFacts, DeviceFacts, DeviceStep, RefusalReason, Stage, StepState
+from asyncgg.errors import JournalError
 
 pytestmark = [pytest.mark.asyncio]
 
@@ -30,3 +31,25 @@ async def test_forget_unchanged_keeps_what_was_refused_or_changed(tmp_path: Path
         assert journal.devices().keys() == {"a", "b", "c"}
         assert journal.certificates().keys() == {"changed", "refused", "both"}
         assert journal.names() == list("abcde")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("stage", "unknown"),
+        ("quarantined_at", "x"),
+        ("quarantined_at", "NaN"),
+        ("created", "1e400"),
+        ("asked_at", "1e300"),
+        ("options", ""),
+        ("options", "[1]"),
+        ("settings", "[" * 100_000),
+    ],
+)
+async def test_impossible_value_is_an_error_of_the_file(tmp_path: Path, name: str, value: str) -> None:
+    """Every command reads the header, so a value that was edited by hand ends it before the first request."""
+    with DecommissionJournal.create(tmp_path / "j", "a", stage=Stage.QUARANTINE) as journal:
+        assert journal.meta()["stage"] == Stage.QUARANTINE
+        await journal.put_meta(**{name: value})
+        with pytest.raises(JournalError, match="j is corrupt: "):
+            journal.meta()
