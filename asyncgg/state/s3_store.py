@@ -24,8 +24,8 @@ from asyncgg.transport.session import describe_client_error
 T = TypeVar("T")
 _DOCUMENT: Final = "state.json"
 _ATTEMPTS: Final = 3
-_WRITE_TIMEOUT: Final = 60.0
-"""Seconds for all attempts to write the document; aiohttp has no limit of its own while it waits for 100 Continue."""
+_DOCUMENT_TIMEOUT: Final = 60.0
+"""Seconds to read the document, and for all attempts to write it; aiohttp waits for 100 Continue without a limit."""
 _MAX_CONNECTIONS: Final = 32
 """Of one client, which the lanes of a campaign share."""
 _CHUNK_SIZE: Final = 1 << 20
@@ -51,7 +51,7 @@ class S3Store:
         except FileNotFoundError:
             return None
         async with reply["Body"] as body:
-            data = await self._call(body.read())
+            data = await self._call(asyncio.wait_for(body.read(), _DOCUMENT_TIMEOUT))
         try:
             now = parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"])
             age = (now - reply["LastModified"]).total_seconds()
@@ -64,7 +64,7 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         put = self._client.put_object(**self._object(_DOCUMENT), Body=data, ContentType="application/json", **condition)
         try:
-            return self._etag(await self._call(asyncio.wait_for(put, _WRITE_TIMEOUT)))
+            return self._etag(await self._call(asyncio.wait_for(put, _DOCUMENT_TIMEOUT)))
         except FileNotFoundError:
             if version is None:
                 raise StateWriteError(f"{self.location}: S3 answers 404 to a write; check the endpoint") from None

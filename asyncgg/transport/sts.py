@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -67,7 +68,9 @@ async def get_caller_identity(connection: ConnectionConfig, *, single_attempt: b
             http_session_cls=TracingSession,
         ) as (client, _):
             sts_url = str(client.meta.endpoint_url)
-            response = await client.get_caller_identity()
+            # A connection can send without end, which no limit of a single read stops.
+            async with asyncio.timeout(timeout * (1 if single_attempt else _ATTEMPTS) + connection.connect_timeout):
+                response = await client.get_caller_identity()
     except aws.ClientError as error:
         raise _translate_error(error, rejection=not single_attempt) from None
     except AsyncggError:
@@ -75,6 +78,7 @@ async def get_caller_identity(connection: ConnectionConfig, *, single_attempt: b
     except Exception as error:  # noqa: BLE001 - botocore's parsers can raise anything
         readable = isinstance(error, aws.BotoCoreError)
         reason = sanitize(error) if readable else f"unreadable response ({type(error).__name__})"
+        reason = "no complete answer in time" if isinstance(error, TimeoutError) else reason
         location = f" at {custom_url}" if custom_url else ""
         raise ServiceError(f"STS GetCallerIdentity{location} failed: {reason}") from None
     account, arn = response.get("Account"), response.get("Arn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from asyncgg.errors import CredentialsError, ServiceError
 from asyncgg.models import Accepted
 from asyncgg.transport import ConnectionConfig, get_caller_identity, open_transport
 from tests.support.moto_server import moto_server
-from tests.support.scripted_server import ScriptedServer, ScriptStep, close_connection, respond
+from tests.support.scripted_server import ReceivedRequest, ScriptedServer, ScriptStep, close_connection, respond
 
 from .conftest import THINGS
 
@@ -45,6 +46,24 @@ async def test_get_caller_identity_sts_endpoint_has_precedence(
     monkeypatch.delenv("AWS_ENDPOINT_URL_STS")
     assert (await get_caller_identity(ConnectionConfig(endpoint_url=moto))).endpoint == moto
     assert server.requests == []
+
+
+async def _respond_without_end(_request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while not writer.is_closing():
+        writer.write(b"1\r\nx\r\n")
+        await writer.drain()
+        await asyncio.sleep(0)
+
+
+async def test_get_caller_identity_response_without_end_fails(
+    keys: None, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No single read of such a response takes long."""
+    monkeypatch.setattr("asyncgg.transport.sts._SINGLE_ATTEMPT_TIMEOUT", 0.2)
+    server.set_script(_respond_without_end)
+    with pytest.raises(ServiceError, match="no complete answer in time"):
+        await get_caller_identity(ConnectionConfig(endpoint_url=server.url, connect_timeout=0.2), single_attempt=True)
 
 
 async def test_assumed_role_signs_and_is_refreshed(

@@ -22,7 +22,7 @@ class SilentClient:
 
 async def test_write_without_an_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """The start ends with an error and does not hang."""
-    monkeypatch.setattr("asyncgg.state.s3_store._WRITE_TIMEOUT", 0.0)
+    monkeypatch.setattr("asyncgg.state.s3_store._DOCUMENT_TIMEOUT", 0.0)
     with pytest.raises(StateWriteError, match="no answer in time"):
         await S3Store("s3://fleet/runs", SilentClient()).replace_document(b"{}", None)
 
