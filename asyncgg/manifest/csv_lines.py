@@ -124,15 +124,19 @@ def _are_short_lines(data: bytes) -> bool:
 
 def _run_pattern(columns: Columns, delimiter: str) -> str:
     """Matches any number of plain lines: the names are valid, and no cell can be that of a header."""
-    blank, separator = "[ ]*+" if delimiter == "\t" else "[ \\t]*+", re.escape(delimiter)
+    separator = re.escape(delimiter)
+    space = "[ ]{0,30}+"  # so that blanks do not make a line too long, either
+    blank = space if delimiter == "\t" else "[ \\t]{0,30}+"
     max_length = min(_MAX_CELL, (MAX_LINE // columns.count - 300) // 4)  # of characters of up to 4 bytes
     if max_length < 0:
         return ""
     name = f"{blank}{NAME_PATTERN}{blank}"
-    name = f'(?:[ ]*+"{name}"|{name})'
+    name = f'(?:{space}"{name}"|{name})'
+    text = f'[^"{_NOT_PLAIN}]'
     cell = (
         rf'(?!\s*+"?\s*+(?i:{COLUMN_NAME_PATTERN})[\s"{separator}])'
-        rf'(?:[ ]*+"[^"{_NOT_PLAIN}]{{0,{max_length}}}+"|[^"{separator}{_NOT_PLAIN}]{{0,{max_length}}}+)'
+        rf'(?:{space}"{text}{{0,{max_length // 2}}}+(?:""{text}{{0,{max_length // 20}}}+){{0,10}}+"'
+        rf'|[^"{separator}{_NOT_PLAIN}]{{0,{max_length}}}+)'
     )
     line = separator.join(name if index in (columns.core, columns.thing) else cell for index in range(columns.count))
     return rf"(?:{line}\r?+\n)*+"

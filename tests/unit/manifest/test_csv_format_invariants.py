@@ -165,7 +165,7 @@ def test_csv_chunks_random_bytes_raise_only_manifest_error(data: bytes) -> None:
     assert isinstance(result, str) or result[0] == []
 
 
-@pytest.mark.parametrize("cell", ["x" * 3000, "€" * 3000, "core", "thing,", "\ufeff"])
+@pytest.mark.parametrize("cell", ["x" * 3000, "€" * 3000, '""x""' * 500, "core", "thing,", "\ufeff"])
 @pytest.mark.parametrize("columns", [3, 5, 40, 300])
 def test_csv_chunks_fast_ways_take_no_wide_row_that_the_csv_module_rejects(cell: str, columns: int) -> None:
     """With any number of columns, long and unusual cells give the same rows as the csv module."""
@@ -175,3 +175,9 @@ def test_csv_chunks_fast_ways_take_no_wide_row_that_the_csv_module_rejects(cell:
     fast = read_or_error(data)
     with mock.patch.object(csv_lines, "_run_pattern", return_value=""):
         assert read_or_error(data) == fast
+
+
+def test_csv_chunks_row_of_blanks_above_the_maximum_is_bad() -> None:
+    """Blanks around a name count for the length of a row, also next to plain rows."""
+    good, bad = read_bytes(csv_chunks, b"core,thing\na,b\na," + b" " * 66_000 + b"b\na,c\n")
+    assert (good, [row.line for row in bad]) == ([("a", "b"), ("a", "c")], [3])
