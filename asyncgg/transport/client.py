@@ -18,7 +18,7 @@ from asyncgg.models import Operation
 from asyncgg.transport.aws_settings import check_proxy
 from asyncgg.transport.config import ConnectionConfig, Endpoint, custom_endpoint, resolve_endpoint
 from asyncgg.transport.credentials import CredentialSource, open_source
-from asyncgg.transport.session import SERVICE, new_session
+from asyncgg.transport.session import SERVICE, NoRedirectSession, new_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ async def open_service_client(
     defaults: dict[str, Any] = {
         "connect_timeout": connection.connect_timeout,
         "read_timeout": connection.request_timeout,
+        "http_session_cls": NoRedirectSession,
         "use_fips_endpoint": connection.use_fips,
         "use_dualstack_endpoint": connection.use_dualstack,
     }

@@ -12,7 +12,7 @@ from asyncgg.models import Operation
 from asyncgg.transport.client import OpenClient, open_client
 from asyncgg.transport.config import ConnectionConfig
 from asyncgg.transport.responses import HttpResponse
-from asyncgg.transport.session import SERVICE, SharedTlsSession
+from asyncgg.transport.session import SERVICE, RedirectRefusedError, SharedTlsSession
 from asyncgg.transport.signed_base import BaseTransport, Phase, RequestTrace, current_trace
 
 
@@ -65,10 +65,6 @@ class TracingSession(SharedTlsSession):
             session.trace_configs.append(_trace_config())
         current_trace.get(RequestTrace()).phase = Phase.HANDED_OVER
         return session
-
-
-class RedirectRefusedError(Exception):
-    """Ends a call that received a redirect; the trace has the response."""
 
 
 async def _on_request_start(_session: object, _context: object, _params: object) -> None:

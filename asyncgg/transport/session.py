@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 from aiobotocore.hooks import AioHierarchicalEmitter
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
@@ -104,3 +105,29 @@ class SharedTlsSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore pub
         # else could distinguish two contexts is not configurable in asyncgg.
         key = (SharedTlsSession, self._verify, self._cert_file, self._key_file, proxy_url)
         return share(key, lambda: super(SharedTlsSession, self)._build_ssl_contexts(proxy_url))
+
+
+class RedirectRefusedError(Exception):
+    """Ends a call that received a redirect."""
+
+
+class NoRedirectSession(SharedTlsSession):
+    """An HTTP session that does not follow redirects."""
+
+    # aiohttp would send the session token, which is a header, to the other host.
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        session = await super()._get_session(proxy_url)
+        if not session.trace_configs:
+            config = aiohttp.TraceConfig()
+            config.on_request_redirect.append(_on_redirect)
+            config.freeze()
+            session.trace_configs.append(config)
+        return session
+
+
+async def _on_redirect(_session: object, _context: object, params: aiohttp.TraceRequestRedirectParams) -> None:
+    response = params.response
+    if {"Location", "URI"} & response.headers.keys():  # without one, S3 names another Region, which botocore calls
+        response.close()
+        raise RedirectRefusedError(f"HTTP {response.status}")
