@@ -151,7 +151,8 @@ class DaskExecutor:
             # A worker that is stopped by the operating system does not answer, so nothing waits for it.
             with suppress(OSError, TimeoutError):
                 arguments = (self._campaign, reason.state.value, reason.message)
-                await asyncio.wait_for(self._client.run(stop_lanes, *arguments, on_error="ignore"), _STOP_INTERVAL)
+                async with asyncio.timeout(_STOP_INTERVAL):
+                    await self._client.run(stop_lanes, *arguments, on_error="ignore")
             await asyncio.sleep(_STOP_INTERVAL)
 
     def _receive(self, event: tuple[float, Mapping[str, Any]]) -> None:
@@ -166,7 +167,8 @@ class DaskExecutor:
         own = versions()
         answers: dict[str, Any] = {}
         with suppress(TimeoutError):
-            answers = await asyncio.wait_for(self._client.run(versions, on_error="return"), _CONNECT_TIMEOUT)
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                answers = await self._client.run(versions, on_error="return")
         for worker, answer in answers.items():
             if isinstance(answer, OSError):  # the worker has just died
                 continue

@@ -42,7 +42,8 @@ class OpenLanes:
         """
         self._note_open(name)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._all_open.wait(), _MAX_WAIT)
+            async with asyncio.timeout(_MAX_WAIT):
+                await self._all_open.wait()
 
     @property
     def commit_interval(self) -> float:

@@ -220,7 +220,8 @@ class StateKeeper(AbstractAsyncContextManager["StateKeeper"]):
 
     async def _wait_for_leaving(self, seconds: float) -> bool:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
         return self._leaving.is_set()
 
     async def _save(self, *, begin_sending: bool = False) -> None:

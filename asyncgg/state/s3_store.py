@@ -51,7 +51,7 @@ class S3Store:
         except FileNotFoundError:
             return None
         async with reply["Body"] as body:
-            data = await self._call(asyncio.wait_for(body.read(), _DOCUMENT_TIMEOUT))
+            data = await self._call(body.read(), _DOCUMENT_TIMEOUT)
         try:
             now = parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"])
             age = (now - reply["LastModified"]).total_seconds()
@@ -64,7 +64,7 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         put = self._client.put_object(**self._object(_DOCUMENT), Body=data, ContentType="application/json", **condition)
         try:
-            return self._etag(await self._call(asyncio.wait_for(put, _DOCUMENT_TIMEOUT)))
+            return self._etag(await self._call(put, _DOCUMENT_TIMEOUT))
         except FileNotFoundError:
             if version is None:
                 raise StateWriteError(f"{self.location}: S3 answers 404 to a write; check the endpoint") from None
@@ -99,9 +99,10 @@ class S3Store:
     def _foreign_answer(self) -> StateWriteError:
         return StateWriteError(f"{self.location}: an answer is not from S3; check the endpoint and the proxy")
 
-    async def _call(self, call: Awaitable[T]) -> T:
+    async def _call(self, call: Awaitable[T], seconds: float | None = None) -> T:
         try:
-            return await call
+            async with asyncio.timeout(seconds):
+                return await call
         except ClientError as error:
             raise self._translate(error) from None
         except (aiohttp.ClientError, BotoCoreError, TimeoutError, ValueError) as error:

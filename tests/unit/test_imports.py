@@ -155,6 +155,12 @@ MESSAGE_TEXT = re.compile(
 )
 
 
+def test_no_code_uses_wait_for() -> None:
+    """Before Python 3.12 `asyncio.wait_for` ignores a cancellation that arrives together with the
+    result; the task then goes on, and who waits for its end hangs. `asyncio.timeout` does not."""
+    assert [str(path) for path in FILES if "asyncio.wait_for(" in path.read_text(encoding="utf-8")] == []
+
+
 def test_no_code_branches_on_the_text_of_an_error() -> None:
     """Attributes and exception types decide; a message can be reworded without an effect."""
     assert [str(path) for path in FILES if MESSAGE_TEXT.search(path.read_text(encoding="utf-8"))] == []

@@ -27,6 +27,22 @@ async def test_write_without_an_answer_fails(monkeypatch: pytest.MonkeyPatch) ->
         await S3Store("s3://fleet/runs", SilentClient()).replace_document(b"{}", None)
 
 
+async def test_write_that_is_answered_while_it_is_cancelled_ends() -> None:
+    """The cancellation counts, so that the renewal of a lease ends with its run."""
+    answer = asyncio.get_running_loop().create_future()
+
+    class Client:
+        def put_object(self, **_: Any) -> asyncio.Future[Any]:
+            return answer
+
+    write = asyncio.create_task(S3Store("s3://fleet/runs", Client()).replace_document(b"{}", None))
+    await asyncio.sleep(0)
+    answer.set_result({"ETag": "1"})
+    write.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await write
+
+
 class CaptivePortal:
     """A client whose every call gets a page with the status 200."""
 
