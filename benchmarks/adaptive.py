@@ -1,6 +1,6 @@
 """Compare clients under a quota that is configured wrong, that changes, or that is shared.
 
-`python -m benchmarks adaptive` (ten minutes). asyncgg and the adaptive and legacy modes of the SDK
+`python -m benchmarks adaptive` (eleven minutes). asyncgg and the adaptive and legacy modes of the SDK
 in separate processes against a simulator: 50 requests/s, burst 50, latency 60 ms + 40 ms on
 average, 3,000 batches of 10 things.
 """
@@ -37,13 +37,15 @@ SETTLING_SECONDS: Final = 10.0
 
 @dataclass(frozen=True)
 class Experiment:
-    """Clients that start together, each with a share of the batches."""
+    """Clients that start together and share the batches."""
 
     name: str
     clients: Sequence[BenchmarkClient]
     steps: Sequence[tuple[float, float]] = ((0.0, QUOTA),)
     batch_share: float = 1.0
     """Share of all batches that the experiment needs."""
+    parts: Sequence[int] = (1, 1)
+    """How the batches are divided among the clients."""
 
 
 def experiments() -> list[Experiment]:
@@ -66,6 +68,7 @@ def experiments() -> list[Experiment]:
         Experiment("the quota halves and returns", [auto], STEPS),
         Experiment("the quota halves and returns", [adaptive], STEPS),
         Experiment("two runs", [auto, second]),
+        Experiment("two runs, one ends", [auto, second], batch_share=0.6, parts=(2, 1)),
         Experiment("two runs", [adaptive, baseline("SDK adaptive, second", "aiobotocore", "--mode", "adaptive")]),
         Experiment("with a client that ignores throttling", [auto, legacy]),
     ]
@@ -100,7 +103,10 @@ def measure(experiment: Experiment, batches: int) -> list[ClientTrace]:
     with tempfile.TemporaryDirectory() as folder, simulator(**fleet, latency_ms=60, jitter_ms=40) as url:
         rows = list(csv.reader(io.StringIO(query_simulator(url, "manifest.csv"))))
         cores = sorted({core for core, _ in rows[1:]})
-        owner = {core: number % len(experiment.clients) for number, core in enumerate(cores)}
+        owners = [
+            n for n, part in zip(range(len(experiment.clients)), experiment.parts, strict=False) for _ in range(part)
+        ]
+        owner = {core: owners[number % len(owners)] for number, core in enumerate(cores)}
         with _scheduled_quota_changes(url, experiment.steps[1:]):
             threads = []
             for number, client in enumerate(experiment.clients):
