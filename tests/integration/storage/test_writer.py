@@ -19,7 +19,7 @@ def test_a_loop_that_ends_during_a_commit_leaves_it_to_the_next(
 ) -> None:
     """The commit is finished before the next loop writes, and its failure is that of all later calls."""
     path, is_released = tmp_path / "j", threading.Event()
-    DecommissionJournal.create(path, ["a"]).close()
+    DecommissionJournal.create(path, ["a"], stage="quarantine").close()
     writer = SqliteWriter(DECOMMISSION_FORMAT, path, lambda connection: connection)
     after_commit = writer._wal.after_commit
 
