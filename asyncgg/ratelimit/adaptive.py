@@ -27,7 +27,7 @@ class AdaptiveParameters:
     admits as many evenly spaced requests without a throttle."""
     quiet_gaps: float = 3.0
     """Mean gaps between two events, without an event, after which their cause has ended."""
-    search_requests: float = 16.0
+    search_requests: float = 14.0
     """Requests of the whole quota between two searches far below the best known rate, and requests
     in which a search reaches that rate."""
     fairness: float = 0.4
@@ -43,7 +43,7 @@ _FAR_BELOW: Final = 0.8
 """The part of the best known rate below which the rate is far below it."""
 _RECENT_EVENTS: Final = 4
 """Events whose requests are the trust in a rate. Throttles at random are seldom four at once."""
-_SEARCH_ROUND_TRIPS: Final = 4
+_SEARCH_ROUND_TRIPS: Final = 3
 """Round trips between two searches, and of a search, at least: a throttle is known one too late."""
 _OVERLOADED: Final = 0.7
 """The part of the highest trust below which events follow each other at once."""

@@ -81,7 +81,7 @@ def test_adaptive_rate_finds_a_tiny_quota(quota: float, ceiling: float, burst: f
     """A quota many times below the ceiling and the documented quota is used without many
     throttles."""
     result = simulate(RunCase(quota, ceiling, burst, 600, retry_after=1.0), AdaptiveRate(ceiling))
-    assert result.ratio <= 1.5
+    assert result.ratio <= 1.6
     assert result.throttled_share <= 0.23
 
 

@@ -53,7 +53,7 @@ def test_adaptive_rate_follows_a_changing_quota(documented: float, seed: int) ->
 @SEED
 @pytest.mark.parametrize("later", [0, 8])
 def test_two_runs_share_a_quota_fairly(later: float, seed: int) -> None:
-    """Two runs use 95 % of the quota with a fairness index of 0.98, at most 9 % throttled."""
+    """Two runs use 95 % of the quota with a fairness index of 0.98, at most 11 % throttled."""
     service = Service([(0, 50)], 50)
     runs = [
         PolicyClient("first", policy=AdaptiveRate(50, documented=50)),
@@ -62,10 +62,10 @@ def test_two_runs_share_a_quota_fairly(later: float, seed: int) -> None:
     Simulation(service, runs, until=later + 60, seed=seed).run()
     assert quota_utilization(service, runs, later, later + 60) >= 0.95
     assert jain([sum(at >= later for at in run.accepted) for run in runs]) >= 0.98
-    assert sum(len(run.throttled) for run in runs) <= 0.09 * sum(len(run.sent) for run in runs)
+    assert sum(len(run.throttled) for run in runs) <= 0.11 * sum(len(run.sent) for run in runs)
 
 
-@pytest.mark.parametrize(("quota", "used"), [(50, 0.87), (30, 0.78)])
+@pytest.mark.parametrize(("quota", "used"), [(50, 0.89), (30, 0.8)])
 def test_quota_is_used_when_a_neighbour_leaves(quota: float, used: float) -> None:
     """In the three seconds after the other run has left, about nine tenths of 50/s are used; at 30/s
     a run has fewer requests that can notice it."""
