@@ -65,6 +65,7 @@ def find_valid_rows(cores: Any, things: Any) -> Any:
 
 
 def _find_valid_names(array: Any) -> Any:
+    """Whether each name is valid. Slower than `_are_valid_names`, which answers only for all of them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

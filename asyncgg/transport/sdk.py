@@ -12,7 +12,7 @@ from asyncgg.models import Operation
 from asyncgg.transport.client import OpenClient, open_client
 from asyncgg.transport.config import ConnectionConfig
 from asyncgg.transport.responses import HttpResponse
-from asyncgg.transport.session import SERVICE, RedirectRefusedError, SharedTlsSession
+from asyncgg.transport.session import SERVICE, NoRedirectSession, RedirectRefusedError
 from asyncgg.transport.signed_base import BaseTransport, Phase, RequestTrace, current_trace
 
 
@@ -52,19 +52,23 @@ def _capture_response(response_dict: dict[str, Any], **_: Any) -> None:
     response_dict["headers"], response_dict["body"] = {}, b"{}"
 
 
-class TracingSession(SharedTlsSession):
-    """An HTTP session of aiobotocore that updates `current_trace` and does not follow redirects."""
+class TracingSession(NoRedirectSession):
+    """An HTTP session that also updates `current_trace`, which gets the response of a redirect."""
 
     # aiobotocore reports a reset connection like one that was never established, but the trace
-    # shows the difference. aiohttp would follow a redirect to another host with the session token
-    # in its headers, and would turn a POST into a GET.
+    # shows the difference.
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)
-        if not session.trace_configs:
-            session.trace_configs.append(_trace_config())
         current_trace.get(RequestTrace()).phase = Phase.HANDED_OVER
         return session
+
+    def _trace_config(self) -> aiohttp.TraceConfig:
+        config = aiohttp.TraceConfig()
+        config.on_request_start.append(_on_request_start)
+        config.on_request_headers_sent.append(_on_headers_sent)
+        config.on_request_redirect.append(_on_redirect)
+        return config
 
 
 async def _on_request_start(_session: object, _context: object, _params: object) -> None:
@@ -81,12 +85,3 @@ async def _on_redirect(_session: object, _context: object, params: aiohttp.Trace
     current_trace.get(RequestTrace()).response = HttpResponse(response.status, headers, b"")
     response.close()
     raise RedirectRefusedError(f"HTTP {response.status}")
-
-
-def _trace_config() -> aiohttp.TraceConfig:
-    config = aiohttp.TraceConfig()
-    config.on_request_start.append(_on_request_start)
-    config.on_request_headers_sent.append(_on_headers_sent)
-    config.on_request_redirect.append(_on_redirect)
-    config.freeze()
-    return config

@@ -114,16 +114,21 @@ class RedirectRefusedError(Exception):
 class NoRedirectSession(SharedTlsSession):
     """An HTTP session that does not follow redirects."""
 
-    # aiohttp would send the session token, which is a header, to the other host.
+    # aiohttp would send the session token, which is a header, to the other host, and would turn a
+    # POST into a GET.
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)
         if not session.trace_configs:
-            config = aiohttp.TraceConfig()
-            config.on_request_redirect.append(_on_redirect)
+            config = self._trace_config()
             config.freeze()
             session.trace_configs.append(config)
         return session
+
+    def _trace_config(self) -> aiohttp.TraceConfig:
+        config = aiohttp.TraceConfig()
+        config.on_request_redirect.append(_on_redirect)
+        return config
 
 
 async def _on_redirect(_session: object, _context: object, params: aiohttp.TraceRequestRedirectParams) -> None:
